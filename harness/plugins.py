@@ -1,0 +1,241 @@
+"""What is installed: every plug-in loaded once, everything it registers in one catalogue per kind."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pluggy
+
+from preimage.harness.cards import ModelCard, read_cards
+from preimage.harness.errors import DuplicateName, PluginError, UnknownName
+from preimage.harness.hooks import Hooks
+
+if TYPE_CHECKING:
+    import click
+
+    from preimage.harness.benchmark import Benchmark
+    from preimage.harness.datasets import Dataset, DatasetCard
+    from preimage.harness.distances import Distance
+    from preimage.harness.generator import Family
+    from preimage.harness.solvers.interface import Solver
+    from preimage.harness.suites import Suite
+
+T = TypeVar("T")
+
+
+class Catalogue(Generic[T]):
+    """Things of one kind by name, each with the plug-in that brought it."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._things: dict[str, T] = {}
+        self._owners: dict[str, str] = {}
+
+    def add(self, name: str, thing: T, owner: str) -> None:
+        """Raises DuplicateName, naming both plug-ins, where the name is taken."""
+        if name in self._things:
+            first = self._owners[name]
+            both = f"plug-in {first!r} twice" if first == owner else f"plug-ins {first!r} and {owner!r} both"
+            raise DuplicateName(f"{both} register a {self.kind} named {name!r}. Rename one, or leave one out")
+        self._things[name] = thing
+        self._owners[name] = owner
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._things:
+            raise UnknownName(self.kind, name, self._things)
+        return self._things[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._things
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._things))
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def owner(self, name: str) -> str:
+        """The plug-in that registered the name."""
+        return self._owners[name]
+
+    def items(self) -> list[tuple[str, T]]:
+        return [(name, self._things[name]) for name in self]
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in: where it comes from and, where it could not be loaded, what went wrong."""
+
+    name: str
+    source: str
+    problem: str = ""
+    trace: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Which plug-ins and cards to load: what a worker process needs to see the same world as its parent."""
+
+    plugins: tuple[str, ...] = ()
+    cards: tuple[str, ...] = ()
+    entry_points: bool = True
+
+
+class Registry:
+    """Everything that is installed. A plug-in that fails to import is noted in ``plugins`` and skipped.
+
+    Raises DuplicateName for two things of one kind and name, CardError for a card that is none.
+    """
+
+    def __init__(self, sources: Sources = Sources()) -> None:
+        self.sources = sources
+        self.plugins: list[Plugin] = []
+        self.families: Catalogue[Family] = Catalogue("family")
+        self.models: Catalogue[ModelCard] = Catalogue("model")
+        self.datasets: Catalogue[DatasetCard | Dataset] = Catalogue("dataset")
+        self.benchmarks: Catalogue[Benchmark[Any]] = Catalogue("benchmark")
+        self.suites: Catalogue[Suite] = Catalogue("suite")
+        self.distances: Catalogue[Distance] = Catalogue("distance")
+        self.solvers: Catalogue[type[Solver[Any]]] = Catalogue("solver")
+        self._manager = pluggy.PluginManager("preimage")
+        self._manager.add_hookspecs(Hooks)
+        self._opened: dict[str, Dataset] = {}
+        for name, load, source in _found(sources):
+            self._load(name, load, source)
+        self._register_all()
+        for card_path in sources.cards:
+            for card in read_cards(Path(card_path)):
+                self.models.add(card.name, card, f"card {card_path}")
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set of that name, opened once."""
+        if name not in self._opened:
+            from preimage.harness.datasets import DatasetCard
+
+            found = self.datasets[name]
+            self._opened[name] = found.open() if isinstance(found, DatasetCard) else found
+        return self._opened[name]
+
+    def distance(self, name: str) -> Distance:
+        """The distance of that name."""
+        return self.distances[name]
+
+    def add_commands(self, cli: click.Group) -> None:
+        """Let every plug-in add its verbs to the command line."""
+        self._manager.hook.register_commands(cli=cli)
+
+    def _load(self, name: str, load: Callable[[], object], source: str) -> None:
+        try:
+            self._manager.register(load(), name=name)
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything at all at import
+            self.plugins.append(Plugin(name, source, f"{type(error).__name__}: {error}", traceback.format_exc()))
+        else:
+            self.plugins.append(Plugin(name, source))
+
+    def _register_all(self) -> None:
+        for plugin in [p for p in self.plugins if not p.problem]:
+            module = self._manager.get_plugin(plugin.name)
+            others = [m for m in self._manager.get_plugins() if m is not module]
+            try:
+                self._register(plugin.name, self._manager.subset_hook_caller, others)
+            except DuplicateName:
+                raise
+            except Exception as error:
+                broken = Plugin(plugin.name, plugin.source, f"{type(error).__name__}: {error}", traceback.format_exc())
+                self.plugins[self.plugins.index(plugin)] = broken
+
+    def _register(self, owner: str, caller: Callable[..., Any], others: list[Any]) -> None:
+        def call(hook: str, add: Callable[..., None]) -> None:
+            caller(hook, others)(register=add)
+
+        def add_models(*args: Any) -> None:
+            if isinstance(args[-1], ModelCard):
+                self.models.add(args[-1].name, args[-1], owner)
+                return
+            for card in read_cards(Path(str(args[-1]))):
+                self.models.add(card.name, card, owner)
+
+        def add_suites(path: Path | str) -> None:
+            from preimage.harness.suites import read_suites
+
+            for suite in read_suites(Path(path)):
+                self.suites.add(suite.name, suite, owner)
+
+        call("register_families", _adder(self.families, owner))
+        call("register_models", add_models)
+        call("register_datasets", _adder(self.datasets, owner))
+        call("register_benchmarks", _adder(self.benchmarks, owner))
+        call("register_suites", add_suites)
+        call("register_distances", _adder(self.distances, owner))
+        call("register_solvers", _adder(self.solvers, owner))
+
+
+def _adder(catalogue: Catalogue[Any], owner: str) -> Callable[..., None]:
+    def register(*args: Any) -> None:
+        if not 1 <= len(args) <= 2 or (len(args) == 2 and not isinstance(args[0], str)):
+            raise PluginError(f"plug-in {owner!r}: call register(thing) or register(name, thing), not register{args!r}")
+        thing = args[-1]
+        name = args[0] if len(args) == 2 else getattr(thing, "name", None)
+        if not isinstance(name, str) or not name:
+            raise PluginError(f"plug-in {owner!r} registers a {catalogue.kind} without a name: {thing!r}. "
+                              "Give it a `name`, or call register(name, thing)")
+        catalogue.add(name, thing, owner)
+
+    return register
+
+
+def _found(sources: Sources) -> list[tuple[str, Callable[[], object], str]]:
+    found: list[tuple[str, Callable[[], object], str]] = []
+    if sources.entry_points:
+        for point in importlib.metadata.entry_points(group="preimage"):
+            package = point.dist.name if point.dist is not None else "?"
+            found.append((point.name, point.load, f"{package} ({point.value})"))
+    for file in sources.plugins:
+        path = Path(file)
+        found.append((f"{path.stem} ({path})", lambda path=path: _import_file(path), str(path)))  # type: ignore[misc]  # bound now
+    return found
+
+
+def _import_file(path: Path) -> object:
+    if not path.is_file():
+        raise PluginError(f"there is no plug-in file {str(path)!r}")
+    name = f"preimage_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{str(path)!r} is not a Python file; give --plugin FILE.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@lru_cache(maxsize=1)
+def installed() -> Registry:
+    """The registry of the installed plug-ins, loaded once per process."""
+    return Registry()
+
+
+def expand(catalogue: Catalogue[T], patterns: Sequence[str]) -> list[str]:
+    """Names that match shell globs, each once, in the order asked. Raises UnknownName for a pattern without a match."""
+    import fnmatch
+
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        matches = [name for name in catalogue if fnmatch.fnmatchcase(name, pattern)]
+        if not matches:
+            raise UnknownName(catalogue.kind, pattern, catalogue)
+        chosen.update(dict.fromkeys(matches))
+    return list(chosen)

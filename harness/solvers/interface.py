@@ -1,0 +1,103 @@
+"""What an optimiser of codes is: frozen settings, a state per image, one step of a whole batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from preimage.harness.streams import Streams
+
+S = TypeVar("S", bound=tuple[Any, ...])
+
+
+class Value(NamedTuple):
+    """The energy of each image's code and its gradient: energy [n] float32, gradient [n, dim] float32."""
+
+    energy: Tensor
+    gradient: Tensor
+
+
+class Energy(Protocol):
+    """What is minimised over the codes of a batch of independent images. One call is one generator evaluation per image.
+
+    ``metric`` is the model's metric for these images (see ``metric.py``), or None where the solver does not ask for it.
+    """
+
+    def __call__(self, code: Tensor) -> Value: ...
+
+    def select(self, index: Tensor) -> Energy:
+        """The energy of some of the images, [k] indices into the batch."""
+        ...
+
+    @property
+    def preconditioner(self) -> Preconditioner | None: ...
+
+
+class Preconditioner(Protocol):
+    """A positive definite model of the inverse Hessian of the energy at its start, the same for all steps."""
+
+    def inverse(self, vector: Tensor) -> Tensor:
+        """H v per image, [n, dim] -> [n, dim]."""
+        ...
+
+    def select(self, index: Tensor) -> Preconditioner: ...
+
+
+class Info(NamedTuple):
+    """What a step has seen. It evaluated the energy ONCE per image, at ``code``.
+
+    code: [n, dim], where. energy: [n], what it was there (non-finite where it was so). done: [n] bool, the solver can
+    go no further for this image.
+    """
+
+    code: Tensor
+    energy: Tensor
+    done: Tensor
+
+
+Projection = Callable[[Tensor], Tensor]
+"""Codes to codes, applied after each step: onto a ball, a box, or nothing at all."""
+
+
+class Solver(Protocol[S]):
+    """An optimiser. Implementations are frozen dataclasses whose fields are its settings (and its options on the
+    command line, its row in the docs and its record in the database).
+
+    ``steps`` is the most evaluations one run may spend on an image.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def steps(self) -> int: ...
+
+    def init(self, energy: Energy, position: Tensor) -> S:
+        """The state before the first step, without any evaluation. position: [n, dim], the start."""
+        ...
+
+    def step(self, energy: Energy, state: S, streams: Streams | None, projection: Projection | None) -> tuple[S, Info]:
+        """One evaluation per image, and what follows from it. Every tensor of the state has the images first."""
+        ...
+
+
+def select_state(state: S, index: Tensor) -> S:
+    """The state of some images: every tensor in it, narrowed to [k] indices."""
+    return type(state)(*(part[index] if isinstance(part, Tensor) else part for part in state))
+
+
+def merge_state(state: S, index: Tensor, fresh: S) -> S:
+    """The state with the images at [k] indices replaced by those of ``fresh``."""
+    def replaced(old: object, new: object) -> object:
+        if isinstance(old, Tensor) and isinstance(new, Tensor):
+            return old.index_copy(0, index, new)
+        return old
+
+    return type(state)(*(replaced(old, new) for old, new in zip(state, fresh, strict=True)))
+
+
+def all_finite(value: Value) -> Tensor:
+    """Which images have a finite energy and gradient, [n] bool."""
+    return torch.isfinite(value.energy) & torch.isfinite(value.gradient).all(dim=1)
