@@ -1,0 +1,1 @@
+"""Adapters: one folder per generator family, and the data that ships."""
