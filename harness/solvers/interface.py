@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from preimage.harness.errors import UsageError
 from preimage.harness.streams import Streams
 
 S = TypeVar("S", bound=tuple[Any, ...])
@@ -23,7 +24,8 @@ class Value(NamedTuple):
 class Energy(Protocol):
     """What is minimised over the codes of a batch of independent images. One call is one generator evaluation per image.
 
-    ``metric`` is the model's metric for these images (see ``metric.py``), or None where the solver does not ask for it.
+    ``preconditioner`` is the model's metric for these images (see ``metric.py``), or None where the solver does not
+    ask for it. ``floor``: an energy below it is rounding and nothing else; 0 where there is no such bound.
     """
 
     def __call__(self, code: Tensor) -> Value: ...
@@ -35,12 +37,30 @@ class Energy(Protocol):
     @property
     def preconditioner(self) -> Preconditioner | None: ...
 
+    @property
+    def floor(self) -> float: ...
+
 
 class Preconditioner(Protocol):
-    """A positive definite model of the inverse Hessian of the energy at its start, the same for all steps."""
+    """A positive definite model H of the inverse Hessian of the energy at its start, the same for all steps.
+
+    ``H = scale(start energy) * inverse``, and ``inverse`` is proportional to ``L L^T`` with ``L = colour``.
+    """
 
     def inverse(self, vector: Tensor) -> Tensor:
-        """H v per image, [n, dim] -> [n, dim]."""
+        """H v per image, up to ``scale``, [n, dim] -> [n, dim]."""
+        ...
+
+    def scale(self, energy: Tensor) -> Tensor:
+        """The factor that makes ``inverse`` the inverse Hessian where the energy has this value, [n] -> [n]."""
+        ...
+
+    def colour(self, vector: Tensor) -> Tensor:
+        """L v: whitened coordinates to code, [n, dim] -> [n, dim]. A white step has the length of a coloured one."""
+        ...
+
+    def adjoint(self, vector: Tensor) -> Tensor:
+        """L^T v: the gradient in the code to the gradient in whitened coordinates, [n, dim] -> [n, dim]."""
         ...
 
     def select(self, index: Tensor) -> Preconditioner: ...
@@ -66,13 +86,25 @@ class Solver(Protocol[S]):
     """An optimiser. Implementations are frozen dataclasses whose fields are its settings (and its options on the
     command line, its row in the docs and its record in the database).
 
-    ``steps`` is the most evaluations one run may spend on an image.
+    ``steps`` is the most evaluations one run may spend on an image. An image has converged once its energy has gained
+    less than the share ``tolerance`` in ``patience`` evaluations; patience 0: never. Modules of settings import no torch.
     """
 
     name: ClassVar[str]
 
     @property
     def steps(self) -> int: ...
+
+    @property
+    def tolerance(self) -> float: ...
+
+    @property
+    def patience(self) -> int: ...
+
+    @property
+    def needs_metric(self) -> bool:
+        """Whether ``energy.preconditioner`` must be there."""
+        ...
 
     def init(self, energy: Energy, position: Tensor) -> S:
         """The state before the first step, without any evaluation. position: [n, dim], the start."""
@@ -101,3 +133,11 @@ def merge_state(state: S, index: Tensor, fresh: S) -> S:
 def all_finite(value: Value) -> Tensor:
     """Which images have a finite energy and gradient, [n] bool."""
     return torch.isfinite(value.energy) & torch.isfinite(value.gradient).all(dim=1)
+
+
+def required_preconditioner(energy: Energy, who: str, otherwise: str) -> Preconditioner:
+    """The energy's preconditioner. Raises UsageError where there is none."""
+    if energy.preconditioner is None:
+        raise UsageError(f"{who} works in the model's metric, and this energy has none. "
+                         f"Give RecoveryEnergy a preconditioner, or set {otherwise}")
+    return energy.preconditioner

@@ -1,0 +1,94 @@
+"""The energy of recovery: how far the decoded code is from its target, plus what the prior says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from preimage.harness.distances import L2, Distance, SquaredL2
+from preimage.harness.errors import GeneratorError
+from preimage.harness.generator import Generator, check_images
+from preimage.harness.solvers.interface import Preconditioner, Value
+
+EXACT = 1e-13
+"""A mean squared error below this is float32 rounding of images in [0, 1]."""
+
+
+class RecoveryEnergy:
+    """``energy(z) = distance(phi(decode(z, y)), phi(x)) - (beta / dim) log p(z)`` for each of a batch of targets x.
+
+    Images never interact: the gradient of the summed energies is the stack of the images' gradients (Creswell and
+    Bharath, TNNLS 2018, eqs 2-4; the penalty is their section III). Non-finite values are passed on.
+
+    generator: prepared. target: [n, c, h, w] float32. label: [n] int64 or None. space: where the codes live.
+    beta: weight of the penalty, 0 for none (else the space needs a prior). operator: phi, or None.
+    preconditioner: the model's metric for these images, where the solver asks for it.
+    Raises GeneratorError for a target, or an image decoded later, that is not what the generator's spec says.
+    """
+
+    def __init__(self, generator: Generator, target: Tensor, distance: Distance, label: Tensor | None = None, *,
+                 space: str = "z", beta: float = 0.0, operator: Callable[[Tensor], Tensor] | None = None,
+                 preconditioner: Preconditioner | None = None) -> None:
+        check_images(target, len(target), generator.image, "the target")
+        self.generator, self.distance, self.label = generator, distance, label
+        self.space, self.beta, self.operator, self.preconditioner = generator.space(space), beta, operator, preconditioner
+        if beta and self.space.prior is None:
+            raise GeneratorError(f"space {space!r} has no prior, so it has no penalty: set beta=0, not {beta}")
+        with torch.no_grad():
+            self.target = target if operator is None else operator(target)
+            pixels = isinstance(distance, SquaredL2 | L2)  # where an embedding saves nothing
+            self.embedding = None if pixels else distance.embed(self.target)
+
+    @property
+    def floor(self) -> float:
+        """The energy of a mean squared error of ``EXACT``, where the distance is pixelwise and there is no penalty."""
+        if self.beta or not isinstance(self.distance, SquaredL2 | L2):
+            return 0.0
+        return EXACT if self.distance.squared else float((EXACT * self.target[0].numel()) ** 0.5)
+
+    def __call__(self, code: Tensor) -> Value:
+        """Energies [n] and their gradients [n, dim] at the codes [n, dim]; one forward and one backward pass."""
+        with torch.enable_grad():
+            leaf = code.detach().requires_grad_()
+            energies = self._energies(leaf)
+            if not energies.requires_grad:  # the images do not depend on the code
+                return Value(energies, torch.zeros_like(code))
+            (gradient,) = torch.autograd.grad(energies.sum(), leaf, allow_unused=True)
+        return Value(energies.detach(), torch.zeros_like(code) if gradient is None else gradient)
+
+    def select(self, index: Tensor) -> RecoveryEnergy:
+        """The energy of the images at [k] indices."""
+        chosen = object.__new__(RecoveryEnergy)
+        chosen.__dict__.update(self.__dict__)
+        chosen.target = self.target[index]
+        chosen.label = None if self.label is None else self.label[index]
+        chosen.embedding = None if self.embedding is None else self.embedding[index]
+        chosen.preconditioner = None if self.preconditioner is None else self.preconditioner.select(index)
+        return chosen
+
+    def images(self, code: Tensor) -> Tensor:
+        """The decoded images, [n, c, h, w], checked, before the operator."""
+        images = self.generator.decode(code, self.label, space=self.space.name)
+        return check_images(images, len(code), self.generator.image, type(self.generator).__name__)
+
+    def _energies(self, code: Tensor) -> Tensor:
+        images = self.images(code)
+        if self.operator is not None:
+            images = self.operator(images)
+        energies = self._distances(images).float()
+        if self.beta and self.space.prior is not None:
+            energies = energies - (self.beta / self.space.dim) * self.space.prior.log_prob(code).float()
+        return energies
+
+    def _distances(self, images: Tensor) -> Tensor:
+        """``distance(images, target)``, with the target embedded once and for all."""
+        embedding = None if self.embedding is None else self.distance.embed(images)
+        if self.embedding is None or embedding is None:
+            return self.distance(images, self.target)
+        squares = (embedding - self.embedding).square().sum(dim=1)
+        if self.distance.squared:
+            return squares
+        apart = squares > 0
+        return torch.where(apart, torch.where(apart, squares, 1.0).sqrt(), 0.0)

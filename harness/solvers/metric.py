@@ -1,0 +1,172 @@
+"""The model's metric: how far, on average over the prior, an image moves when its code does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.autograd.forward_ad as forward_ad
+from torch import Tensor
+
+from preimage.harness.distances import Distance
+from preimage.harness.errors import GeneratorError
+from preimage.harness.generator import Generator, check_images
+
+DRAWS = 64
+"""Prior draws that the metric is the mean over."""
+
+DAMPING = 0.01
+"""What the preconditioner adds to every eigenvalue, as a share of the largest."""
+
+Products = Callable[[Tensor, Tensor], Tensor]
+"""Codes and tangents, both [n, dim], to the products J t of each image's Jacobian, [n, k]."""
+
+
+class Metric(NamedTuple):
+    """``A = mean over draws of J^T J / D``, D the number of outputs (1 for the embedding of a squared distance).
+
+    matrix: [dim, dim] float64, symmetric. outputs: D, or 1. squared: of the distance; of a distance that is not, A
+    belongs to its square. embedded: whether J is of the distance's embedding, not of the image. evaluations: generator
+    evaluations spent. products: how J t was taken.
+    """
+
+    matrix: Tensor
+    outputs: int
+    squared: bool
+    embedded: bool
+    evaluations: int
+    products: Literal["forward", "double backward"]
+
+
+def measure_metric(generator: Generator, distance: Distance, codes: Tensor, label: Tensor | None = None, *,
+                   space: str = "z", operator: Callable[[Tensor], Tensor] | None = None, width: int = 128) -> Metric:
+    """The metric of a model in a space, under a distance.
+
+    codes: draws from the prior, [m, dim] float32 (``DRAWS`` of them). label: [m] int64 or None. ``J`` is the Jacobian of
+    the distance's embedding of the (operated) image, of the image's pixels where the distance has none. It takes dim
+    forward-mode products per draw, each counted as one generator evaluation; ``width`` of them are made at once.
+    A network with an operation that has no forward-mode derivative gets the same products by differentiating ``J^T w``
+    in w. Raises GeneratorError where J is not finite.
+    """
+    embedded = False
+
+    def outputs(code: Tensor, chosen: Tensor | None) -> Tensor:
+        nonlocal embedded
+        images = check_images(generator.decode(code, chosen, space=space), len(code), generator.image, "the metric")
+        if operator is not None:
+            images = operator(images)
+        embedding = distance.embed(images)
+        embedded = embedding is not None
+        if embedding is not None:
+            return embedding
+        return images.flatten(1) * images[0].numel() ** -0.5
+
+    products: Literal["forward", "double backward"] = "forward"
+    count, dim = codes.shape
+    total = torch.zeros(dim, dim, dtype=torch.float64, device=codes.device)
+    tangents = torch.eye(dim, dtype=codes.dtype, device=codes.device)
+    size = 0
+    for i in range(count):
+        def at(code: Tensor, row: int = i) -> Tensor:
+            return outputs(code, None if label is None else label[row].expand(len(code)))
+
+        try:
+            jacobian = _jacobian(at, codes[i], tangents, width, _forward if products == "forward" else _double_backward)
+        except NotImplementedError:
+            products = "double backward"
+            jacobian = _jacobian(at, codes[i], tangents, width, _double_backward)
+        size = jacobian.shape[1]
+        for part in jacobian.split(1 << 16, dim=1):  # float64 of a part of the outputs at a time
+            total += part.double() @ part.double().T
+    squared = distance.squared or not embedded
+    divisor = 1 if squared else size
+    matrix = total / (count * divisor)
+    if not torch.isfinite(matrix).all():
+        raise GeneratorError(f"the Jacobian of {type(generator).__name__} is not finite at {count} draws from its prior. "
+                             "Run `preimage check` on the model, or use a solver that needs no metric")
+    return Metric((matrix + matrix.T) / 2, divisor, squared, embedded, count * dim, products)
+
+
+def _jacobian(outputs: Callable[[Tensor], Tensor], code: Tensor, tangents: Tensor, width: int,
+              products: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor]) -> Tensor:
+    """The transposed Jacobian at one code [dim], [dim, k]: ``width`` rows at a time."""
+    return torch.cat([products(outputs, code.expand(len(part), -1), part) for part in tangents.split(width)])
+
+
+def _forward(outputs: Callable[[Tensor], Tensor], codes: Tensor, tangents: Tensor) -> Tensor:
+    """J t for each image by forward-mode differentiation."""
+    with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns once that an operation of complex type loses its tangent
+        dual = forward_ad.make_dual(codes.contiguous(), tangents.contiguous())
+        result = outputs(dual)
+        tangent = forward_ad.unpack_dual(result).tangent
+        return torch.zeros_like(result) if tangent is None else tangent.clone()
+
+
+def _double_backward(outputs: Callable[[Tensor], Tensor], codes: Tensor, tangents: Tensor) -> Tensor:
+    """The same, exactly: ``J^T w`` is linear in w, and its derivative along t is ``J t``."""
+    with torch.enable_grad():
+        leaf = codes.detach().clone().requires_grad_()
+        result = outputs(leaf)
+        weights = torch.zeros_like(result, requires_grad=True)
+        if not result.requires_grad:
+            return torch.zeros_like(result)
+        (pulled,) = torch.autograd.grad(result, leaf, weights, create_graph=True, allow_unused=True)
+        if pulled is None or not pulled.requires_grad:
+            return torch.zeros_like(result)
+        (pushed,) = torch.autograd.grad(pulled, weights, tangents, allow_unused=True)
+    return torch.zeros_like(result) if pushed is None else pushed.detach()
+
+
+class MetricPreconditioner:
+    """``H = (2 (A + 0.01 lambda_max I))^-1``: the inverse of the mean Gauss-Newton Hessian of a squared distance, damped.
+
+    A distance f that is not squared, ``f^2 = F``, has along a step the Gauss-Newton Hessian ``D A / f``, so its H is that
+    of F times ``2 f / D``: this is ``scale``. ``colour`` is ``L = Q c (lambda + 0.01 lambda_max)^-1/2`` with
+    ``trace(L L^T) = dim``, so that white steps and coloured steps are equally long on average.
+
+    metrics: one per label (or just one), of one distance. which: for each image its metric, [n] int64; None: the first.
+    A metric of zeros (a constant generator) preconditions with the identity.
+    """
+
+    def __init__(self, metrics: Sequence[Metric], which: Tensor | None = None, *, damping: float = DAMPING) -> None:
+        values, vectors = torch.linalg.eigh(torch.stack([m.matrix for m in metrics]))
+        largest = values[:, -1:].clamp_min(0.0)
+        damped = torch.where(largest > 0, values.clamp_min(0.0) + damping * largest, 0.5)
+        self._inverses = ((vectors / (2 * damped).unsqueeze(1)) @ vectors.mT).float()
+        spread = damped.rsqrt()
+        spread = spread / spread.square().mean(dim=1, keepdim=True).sqrt()
+        self._colours = (vectors * spread.unsqueeze(1)).float()
+        self._which = which if len(metrics) > 1 else None
+        self._squared, self._outputs = metrics[0].squared, metrics[0].outputs
+
+    def inverse(self, vector: Tensor) -> Tensor:
+        """H v per image, up to ``scale``, [n, dim] -> [n, dim]."""
+        return self._apply(self._inverses, vector)
+
+    def scale(self, energy: Tensor) -> Tensor:
+        """The factor on ``inverse`` at this energy, [n] -> [n]: 1 for squared distances."""
+        return torch.ones_like(energy) if self._squared else energy * (2 / self._outputs)
+
+    def colour(self, vector: Tensor) -> Tensor:
+        """L v, [n, dim] -> [n, dim]."""
+        return self._apply(self._colours.mT, vector)
+
+    def adjoint(self, vector: Tensor) -> Tensor:
+        """L^T v, [n, dim] -> [n, dim]."""
+        return self._apply(self._colours, vector)
+
+    def select(self, index: Tensor) -> MetricPreconditioner:
+        """The preconditioner of the images at [k] indices."""
+        chosen = object.__new__(MetricPreconditioner)
+        chosen.__dict__.update(self.__dict__)
+        chosen._which = None if self._which is None else self._which[index]
+        return chosen
+
+    def _apply(self, matrices: Tensor, vector: Tensor) -> Tensor:
+        """Row vectors times each image's matrix."""
+        if self._which is None:
+            return vector @ matrices[0]
+        return torch.bmm(vector.unsqueeze(1), matrices[self._which]).squeeze(1)
