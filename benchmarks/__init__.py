@@ -1,1 +1,1 @@
-"""benchmarks of preimage."""
+"""The evaluations: one file each, which says what rows it needs and how rows become scores."""

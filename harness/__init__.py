@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from preimage.harness.cards import Weights as Weights
     from preimage.harness.datasets import ArrayDataset as ArrayDataset
     from preimage.harness.datasets import Dataset as Dataset
-    from preimage.harness.datasets import DatasetCard as DatasetCard
+    from preimage.harness.cards import DatasetCard as DatasetCard
     from preimage.harness.distances import Distance as Distance
     from preimage.harness.distances import distance as distance
     from preimage.harness.errors import PreimageError as PreimageError
     from preimage.harness.errors import Refused as Refused
-    from preimage.harness.generator import Family as Family
+    from preimage.harness.cards import Family as Family
     from preimage.harness.generator import Generator as Generator
     from preimage.harness.generator import LatentSpace as LatentSpace
     from preimage.harness.generator import prepare as prepare
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from preimage.harness.readers import NpzDataset as NpzDataset
     from preimage.harness.requests import Request as Request
     from preimage.harness.solvers.interface import Solver as Solver
-    from preimage.harness.statistics import Estimate as Estimate
+    from preimage.harness.rows import Estimate as Estimate
     from preimage.harness.streams import Streams as Streams
 
 _HOMES = {
     "ArrayDataset": "datasets", "Benchmark": "benchmark", "Config": "cards", "Dataset": "datasets",
-    "DatasetCard": "datasets", "Distance": "distances", "Estimate": "statistics", "Family": "generator",
+    "DatasetCard": "cards", "Distance": "distances", "Estimate": "rows", "Family": "cards",
     "FolderDataset": "readers", "Generator": "generator", "IdxDataset": "readers", "ImageSpec": "cards",
     "LatentSpace": "generator", "ModelCard": "cards", "NpzDataset": "readers", "PreimageError": "errors",
     "Prior": "priors", "Refused": "errors", "Request": "requests", "Solver": "solvers.interface",

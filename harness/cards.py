@@ -15,7 +15,9 @@ from preimage.harness.errors import CardError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
+    from preimage.harness.datasets import Dataset
     from preimage.harness.generator import Generator
 
 Config: TypeAlias = Mapping[str, object]
@@ -99,6 +101,32 @@ def _image(value: object, name: str) -> ImageSpec:
     if len(sides) != 3 or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in sides):
         raise CardError(f"card {name!r}: `image` is {value!r}; write [channels, height, width], e.g. [3, 32, 32]")
     return ImageSpec(*sides)
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """A data set that can be named without opening it; ``open`` reads it when it is needed."""
+
+    name: str
+    image: ImageSpec
+    num_classes: int
+    splits: tuple[str, ...]
+    open: Callable[[], Dataset]
+    licence: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture: how to build it and how to read its checkpoints.
+
+    build: (official constructor settings, weights) -> Generator. read: released file -> (settings, weights), never
+    running its code; settings of the card win over the file's.
+    """
+
+    name: str
+    build: Callable[[Config, Mapping[str, Tensor]], Generator]
+    read: Callable[[Path], tuple[Config, Mapping[str, Tensor]]]
 
 
 _FIELDS = {f.name: f for f in dataclasses.fields(ModelCard) if f.name != "load"}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -80,27 +79,14 @@ class ArrayDataset:
         if split not in self._fingerprints:
             images, labels = self._images[split], self._labels[split]
             digest = hashlib.sha256(f"{images.dtype}{images.shape}".encode())
-            digest.update(np.ascontiguousarray(images))
-            digest.update(np.ascontiguousarray(labels))
+            digest.update(np.ascontiguousarray(images).data)
+            digest.update(np.ascontiguousarray(labels).data)
             self._fingerprints[split] = digest.hexdigest()
         return self._fingerprints[split]
 
     def read(self, split: str, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         chosen = known_indices(self, split, indices)
         return to_float(self._images[split][chosen]), torch.from_numpy(self._labels[split][chosen])
-
-
-@dataclass(frozen=True)
-class DatasetCard:
-    """A data set that can be named without opening it; ``open`` reads it when it is needed."""
-
-    name: str
-    image: ImageSpec
-    num_classes: int
-    splits: tuple[str, ...]
-    open: Callable[[], Dataset]
-    licence: str = ""
-    description: str = ""
 
 
 def known_split(dataset: Dataset, split: str) -> str:
@@ -116,8 +102,9 @@ def known_indices(dataset: Dataset, split: str, indices: Sequence[int]) -> NDArr
     """The indices as an array. Raises DatasetError for one outside the split."""
     size = dataset.size(known_split(dataset, split))
     chosen = np.asarray(indices, dtype=np.int64)
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= size):
-        raise DatasetError(f"data set {dataset.name!r}, split {split!r}: image {int(chosen.max())} asked, it has {size}")
+    outside = chosen[(chosen < 0) | (chosen >= size)]
+    if outside.size:
+        raise DatasetError(f"data set {dataset.name!r}, split {split!r}: image {int(outside[0])} asked, it has {size}")
     return chosen
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @runtime_checkable
@@ -45,6 +45,8 @@ class L2:
     squared = False
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        import torch
+
         squares = (x - y).square().flatten(1).sum(dim=1)
         apart = squares > 0
         return torch.where(apart, torch.where(apart, squares, torch.ones_like(squares)).sqrt(), torch.zeros_like(squares))

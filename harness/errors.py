@@ -53,6 +53,10 @@ class StoreError(PreimageError):
     """The database cannot be used: another version, locked, full, not a database."""
 
 
+class NotFiniteRows(PreimageError):
+    """A measurement gave a value that is not a finite number; it is not stored."""
+
+
 class Refused(PreimageError):
     """A benchmark cannot score this model; the message is the reason. A row on the board, never a crash."""
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from preimage.harness.cards import Config, ImageSpec
+from preimage.harness.cards import ImageSpec
 from preimage.harness.errors import GeneratorError
 from preimage.harness.priors import Prior
 
@@ -63,19 +61,6 @@ class Generator(nn.Module):
         if name not in self.spaces:
             raise GeneratorError(f"unknown latent space {name!r}; this model has {', '.join(self.spaces)}")
         return self.spaces[name]
-
-
-@dataclass(frozen=True)
-class Family:
-    """An architecture: how to build it and how to read its checkpoints.
-
-    build: (official constructor settings, weights) -> Generator. read: released file -> (settings, weights), never
-    running its code; settings of the card win over the file's.
-    """
-
-    name: str
-    build: Callable[[Config, Mapping[str, Tensor]], Generator]
-    read: Callable[[Path], tuple[Config, Mapping[str, Tensor]]]
 
 
 def check_images(images: Tensor, count: int, spec: ImageSpec, what: str) -> Tensor:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
 
-from preimage.harness.cards import ModelCard, read_cards
+from preimage.harness.cards import DatasetCard, Family, ModelCard, read_cards
 from preimage.harness.errors import DuplicateName, PluginError, UnknownName
 from preimage.harness.hooks import Hooks
 
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     import click
 
     from preimage.harness.benchmark import Benchmark
-    from preimage.harness.datasets import Dataset, DatasetCard
+    from preimage.harness.datasets import Dataset
     from preimage.harness.distances import Distance
-    from preimage.harness.generator import Family
     from preimage.harness.solvers.interface import Solver
     from preimage.harness.suites import Suite
 
@@ -119,8 +118,6 @@ class Registry:
     def dataset(self, name: str) -> Dataset:
         """The data set of that name, opened once."""
         if name not in self._opened:
-            from preimage.harness.datasets import DatasetCard
-
             found = self.datasets[name]
             self._opened[name] = found.open() if isinstance(found, DatasetCard) else found
         return self._opened[name]

@@ -1,0 +1,38 @@
+"""Generative classification: the class whose generator comes nearest to the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from preimage.benchmarks.recovery import variant
+from preimage.harness.asking import recovery_of_split, require_classes
+from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
+from preimage.harness.options import RecoveryOptions
+from preimage.harness.rows import Rows
+
+
+class Classification:
+    """``c(x) = argmin_c distance(x, projection of x onto the generator of class c)`` on test images (METHODS 5)."""
+
+    name = "classification"
+    version = 1
+    question = "Does the class that recovers an image best name what it shows?"
+    options = RecoveryOptions
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "accuracy": MetricInfo("share", "higher", "test images whose nearest class is their own (top 1)"),
+    }
+
+    def requests(self, model: Model, data: Data, options: RecoveryOptions) -> dict[str, Ask]:
+        """Test images under every label."""
+        require_classes(model, data)
+        return {"test": recovery_of_split(model, data, "test", options, every_label=True)}
+
+    def summarise(self, rows: Mapping[str, Rows], options: RecoveryOptions) -> list[Score]:
+        """Top-1 accuracy; a tie goes to the class listed first."""
+        from preimage.harness import statistics
+
+        test = rows["test"]
+        chosen = test.table("distance").argmin(axis=1)
+        right = (chosen == test.table("true_label")[:, 0]).astype(float)
+        return [Score(f"accuracy{variant(options)}", statistics.mean(right))]

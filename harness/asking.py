@@ -1,0 +1,80 @@
+"""How benchmarks ask for recoveries: one place where a model, images and options become a request."""
+
+from __future__ import annotations
+
+from preimage.harness.benchmark import Ask, Data, Model, same_images
+from preimage.harness.errors import Refused, UsageError
+from preimage.harness.options import RecoveryOptions
+from preimage.harness.requests import LabelRule, ModelMetric, Neighbours, Recovery, Request, Samples, Split
+from preimage.harness.solvers.encoder import Encoder
+
+
+def recovery_of_split(model: Model, data: Data, split: str, options: RecoveryOptions, *, every_label: bool = False) -> Ask:
+    """Recover the first ``options.limit`` images of a split, under their own label (under every label where asked).
+
+    Raises Refused where the model cannot be asked: other image shape, other classes.
+    """
+    same_images(model, data)
+    size = _train_size(model, data) if data.resolve(split) == "train" else data.size(split)
+    count = size if options.limit is None else min(options.limit, size)
+    return Ask(_request(model, data, data.split(split), options, every_label), count)
+
+
+def recovery_of_samples(model: Model, data: Data, split: str, options: RecoveryOptions) -> Ask:
+    """Recover the model's own samples, as many as of the split: the optimiser floor (METHODS 1).
+
+    A reference's samples are its training images, so its floor is measured on those.
+    """
+    same_images(model, data)
+    size = data.size(split)
+    count = size if options.limit is None else min(options.limit, size)
+    if model.is_reference:
+        train = _train_size(model, data)
+        return Ask(_request(model, data, data.split("train"), options, False), min(count, train))
+    return Ask(_request(model, data, Samples(options.seed), options, False), count)
+
+
+def require_classes(model: Model, data: Data) -> None:
+    """Raises Refused for a model or data set without classes, or with different numbers of them."""
+    if data.num_classes < 2:
+        raise Refused(f"data set {data.name!r} has no classes")
+    if not model.is_reference and model.card.num_classes == 0:
+        raise Refused("unconditional: it has no generator per class")
+    if not model.is_reference and model.card.num_classes != data.num_classes:
+        raise Refused(f"conditional on {model.card.num_classes} classes; data set {data.name!r} has {data.num_classes}")
+
+
+def _train_size(model: Model, data: Data) -> int:
+    """How many images the model was trained on: the first so many of ``train``. Raises Refused for another data set."""
+    if model.card.dataset != data.name:
+        raise Refused(f"was trained on {model.card.dataset!r}, not on {data.name!r}, so it has no training images here")
+    size = data.size("train")
+    return size if model.card.trained_on is None else min(model.card.trained_on, size)
+
+
+def _request(model: Model, data: Data, images: Split | Samples, options: RecoveryOptions, every_label: bool) -> Request:
+    label: LabelRule = "none"
+    if every_label:
+        label = "every"
+    elif model.card.num_classes and not model.is_reference:
+        require_classes(model, data)
+        label = "true"
+    if model.is_reference:
+        assert isinstance(images, Split)
+        return Neighbours(
+            model=model.key, images=images, train=data.split("train"), train_size=_train_size(model, data), label=label,
+            distance=options.distance, labels=data.num_classes if every_label else 0, block=options.block,
+            threads=options.threads, seed=options.seed)
+    space = options.space or model.card.space
+    if space not in model.dims:
+        raise UsageError(f"model {model.card.name!r} has no latent space {space!r}; it has {', '.join(model.dims)}")
+    solver = Encoder() if model.has_encoder and options.encoder else options.solver
+    metric = None
+    if solver.needs_metric:
+        metric = ModelMetric(model=model.key, space=space, distance=options.distance, dim=model.dims[space],
+                             labels=model.card.num_classes, threads=options.threads, seed=options.seed)
+    restarts, draws = (1, 1) if isinstance(solver, Encoder) else (options.restarts, options.draws)
+    return Recovery(
+        model=model.key, images=images, label=label, space=space, distance=options.distance, solver=solver,
+        restarts=restarts, draws=draws, penalty=options.penalty, project=options.project, labels=model.card.num_classes,
+        metric=metric, block=options.block, threads=options.threads, seed=options.seed)

@@ -1,0 +1,110 @@
+"""Benchmarks: which rows they need and how rows become scores. Both are pure; neither imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from preimage.harness.cards import ImageSpec, ModelCard
+from preimage.harness.errors import DatasetError, Refused
+from preimage.harness.requests import ModelKey, Request, Split
+from preimage.harness.rows import Estimate, Rows
+
+O = TypeVar("O", contravariant=True)  # noqa: E741  # options
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """What a metric is: its unit, which way is better, and one sentence."""
+
+    unit: str
+    better: Literal["higher", "lower", "none"]
+    meaning: str
+
+
+class Score(NamedTuple):
+    """A metric's estimate. A variant of a metric has a ``/`` suffix: ``auroc/constant/lpips-alex``."""
+
+    metric: str
+    estimate: Estimate
+
+
+class Ask(NamedTuple):
+    """A request and how many images of it are wanted."""
+
+    request: Request
+    count: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a benchmark may know of a model: its card, its identity, its native latent space."""
+
+    card: ModelCard
+    key: ModelKey
+    dims: Mapping[str, int]
+    has_encoder: bool = False
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the model has no codes, so that neighbours answer for it."""
+        return self.card.kind == "reference"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a benchmark may know of a data set: its images' shape, its classes, its splits by content."""
+
+    name: str
+    image: ImageSpec
+    num_classes: int
+    sizes: Mapping[str, int]
+    fingerprints: Mapping[str, str]
+
+    def split(self, name: str) -> Split:
+        """The split's identity; ``val`` is ``test`` where a set has none. Raises DatasetError."""
+        resolved = self.resolve(name)
+        return Split(self.name, resolved, self.fingerprints[resolved])
+
+    def size(self, name: str) -> int:
+        """How many images the split has."""
+        return self.sizes[self.resolve(name)]
+
+    def resolve(self, name: str) -> str:
+        """The name of the split that answers to it."""
+        if name == "val" and "val" not in self.sizes:
+            name = "test"
+        if name not in self.sizes:
+            raise DatasetError(f"data set {self.name!r} has no split {name!r}; it has {', '.join(self.sizes)}")
+        return name
+
+
+class Benchmark(Protocol, Generic[O]):
+    """An evaluation. ``options`` is a frozen dataclass whose fields, with their defaults, are its documented options."""
+
+    name: str
+    version: int
+    question: str
+    metrics: Mapping[str, MetricInfo]
+    options: type[Any]
+
+    def requests(self, model: Model, data: Data, options: O) -> dict[str, Ask]:
+        """What has to be measured, by role. Raises Refused with the reason where the model cannot be scored."""
+        ...
+
+    def summarise(self, rows: Mapping[str, Rows], options: O) -> list[Score]:
+        """Scores from the rows of each role: first images first, as many as were asked."""
+        ...
+
+
+def metric_info(benchmark: Benchmark[Any], metric: str) -> MetricInfo:
+    """What a metric or a variant of it (``auroc/constant``) is."""
+    return benchmark.metrics[metric if metric in benchmark.metrics else metric.split("/")[0]]
+
+
+def same_images(model: Model, data: Data) -> None:
+    """Raises Refused where the model's images are not of the data set's shape."""
+    if model.card.image != data.image:
+        raise Refused(f"makes images of {model.card.image}; data set {data.name!r} has {data.image}. "
+                      f"Register a reader of the data that resizes to {model.card.image}")

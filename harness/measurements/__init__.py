@@ -1,0 +1,1 @@
+"""Measurements: requests turned into rows, block by block."""

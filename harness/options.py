@@ -1,0 +1,175 @@
+"""Options: a frozen dataclass declares them once; suites, ``--set`` and the docs read the same fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+
+from preimage.harness.errors import UsageError
+from preimage.harness.solvers.lbfgs import Lbfgs
+
+if TYPE_CHECKING:
+    from preimage.harness.plugins import Catalogue
+    from preimage.harness.solvers.interface import Solver
+
+T = TypeVar("T")
+
+
+def option(default: Any, meaning: str) -> Any:
+    """A field of an options or settings dataclass with its default and one line that says what it is."""
+    return field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryOptions:
+    """How images are recovered: what every benchmark that recovers images lets one set (METHODS 1)."""
+
+    limit: int | None = option(None, "images per split: the first so many; all of them where not set")
+    distance: str = option("squared-l2", "what is minimised over codes")
+    solver: Solver[Any] = field(default_factory=Lbfgs, metadata={"meaning": "the optimiser; its settings: solver.steps=..."})
+    restarts: int = option(1, "independent runs per image, the best kept")
+    draws: int = option(1, "each restart starts at the nearest of so many prior samples")
+    penalty: float = option(0.0, "beta of Creswell's prior penalty, -beta/d log p(z)")
+    project: bool = option(False, "keep codes in the prior's plausible set after every step")
+    space: str | None = option(None, "latent space; the card's where not set")
+    encoder: bool = option(True, "one pass through the encoder where the model has one, instead of the solver")
+    block: int = option(64, "images measured together; part of a result's identity")
+    threads: int = option(1, "threads of one measurement; part of a result's identity")
+    seed: int = option(0, "of every random stream")
+
+
+def options_from(kind: type[T], settings: Mapping[str, Any], solvers: Catalogue[type[Solver[Any]]], *, source: str) -> T:
+    """An options record from plain settings, e.g. ``{"limit": 96, "solver": {"name": "adam", "steps": 750}}``.
+
+    ``solver.steps`` is the same as ``solver: {steps: ...}``. Raises UsageError for an unknown option or a wrong value.
+    """
+    nested, own = _nested(settings, source)
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # every options type is a dataclass
+    for name in (*own, *nested):
+        if name not in known:
+            raise UsageError(f"{source}: unknown option {name!r}.{_guess(name, known)} Options: {', '.join(sorted(known))}")
+    values = {name: _coerce(value, _types(kind)[name], f"{source}: option {name!r}") for name, value in own.items()
+              if name != "solver"}
+    if "solver" in known and ("solver" in own or "solver" in nested):
+        given = {"name": own["solver"]} if "solver" in own else {}
+        values["solver"] = _solver({**given, **nested.get("solver", {})}, kind, solvers, source)
+    return kind(**values)
+
+
+def _nested(settings: Mapping[str, Any], source: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    nested: dict[str, dict[str, Any]] = {}
+    own: dict[str, Any] = {}
+    for key, value in settings.items():
+        head, dot, tail = str(key).partition(".")
+        if dot:
+            nested.setdefault(head, {})[tail] = value
+        elif isinstance(value, Mapping):
+            nested.setdefault(head, {}).update(value)
+        else:
+            own[head] = value
+    if extra := sorted(set(nested) - {"solver"}):
+        raise UsageError(f"{source}: option {extra[0]!r} has no settings of its own; only solver.NAME=... is nested")
+    return nested, own
+
+
+def _solver(settings: dict[str, Any], kind: type[Any], solvers: Catalogue[type[Solver[Any]]], source: str) -> Solver[Any]:
+    default = kind().solver
+    chosen = solvers[str(settings.pop("name", default.name))]
+    known = _types(chosen)
+    for name in settings:
+        if name not in known:
+            raise UsageError(f"{source}: solver {chosen.name!r} has no setting {name!r}.{_guess(name, known)} "
+                             f"Its settings: {', '.join(sorted(known))}")
+    values = {name: _coerce(value, known[name], f"{source}: option 'solver.{name}'") for name, value in settings.items()}
+    base = default if isinstance(default, chosen) else chosen()
+    return dataclasses.replace(base, **values)  # type: ignore[type-var]  # every solver is a dataclass
+
+
+def _types(kind: type[Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind, localns={"Solver": Any})
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+
+
+def _coerce(value: Any, wanted: Any, what: str) -> Any:
+    """The value, if it is of the wanted type (a whole number serves as float). Raises UsageError."""
+    origin = typing.get_origin(wanted)
+    choices = typing.get_args(wanted)
+    if origin is typing.Literal:
+        if value not in choices:
+            raise UsageError(f"{what} is {value!r}; choose one of {', '.join(map(repr, choices))}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in choices:
+            return None
+        return _coerce(value, next(c for c in choices if c is not type(None)), what)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f"{what} is {value!r}; write a list, e.g. [1, 2]")
+        return tuple(_coerce(part, choices[0], what) for part in value)
+    if wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if wanted is float and isinstance(value, str):
+        try:
+            return float(value)  # YAML reads 1e-4 as a text
+        except ValueError:
+            pass
+    if wanted in (int, bool, str) and type(value) is wanted:
+        return value
+    if wanted not in (int, bool, str, float):
+        return value
+    raise UsageError(f"{what} is {value!r}; it must be {_english(wanted)}")
+
+
+def _english(wanted: Any) -> str:
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[wanted]
+
+
+def _guess(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """``["limit=96", "solver.steps=50"]`` as settings; values are read as YAML. Raises UsageError."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {pair!r} is not key=value; e.g. --set solver.steps=100")
+        try:
+            settings[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {pair!r}: the value is not YAML: {error}") from error
+    return settings
+
+
+def plain_options(options: Any) -> dict[str, Any]:
+    """An options record as plain data, solver and all: what is stored, and what ``options_from`` reads back."""
+    data: dict[str, Any] = {}
+    for f in dataclasses.fields(options):
+        value = getattr(options, f.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = {"name": getattr(value, "name", type(value).__name__), **plain_options(value)}
+        data[f.name] = list(value) if isinstance(value, tuple) else value
+    return data
+
+
+def described(kind: type[Any]) -> list[tuple[str, str, str]]:
+    """(name, default, meaning) of every option or setting, for ``--help``, ``list`` and the docs."""
+    default = kind()
+    return [(f.name, _shown(getattr(default, f.name)), str(f.metadata.get("meaning", "")))
+            for f in dataclasses.fields(kind)]
+
+
+def _shown(value: Any) -> str:
+    if dataclasses.is_dataclass(value):
+        return str(getattr(value, "name", value))
+    return {None: "not set", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, (int, float)) \
+        or isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

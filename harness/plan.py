@@ -1,0 +1,189 @@
+"""Plans: what a command will measure, known before anything runs."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from preimage.harness.benchmark import Ask, Benchmark, Data, Model
+from preimage.harness.cards import ModelCard
+from preimage.harness.errors import Refused, UnknownName, UsageError
+from preimage.harness.options import options_from
+from preimage.harness.plugins import Registry, expand
+from preimage.harness.requests import ModelKey, Request
+from preimage.harness.suites import Suite
+from preimage.harness.world import World
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a command asks for: names and globs, settings, a suite."""
+
+    models: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
+    dataset: str | None = None
+    suite: Suite | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Evaluation:
+    """A benchmark applied to a model. Status "" until it is decided; then ok, refused or failed, with the reason."""
+
+    card: ModelCard
+    dataset: str
+    benchmark: Benchmark[Any]
+    suite: str
+    options: Any
+    key: ModelKey
+    asks: dict[str, Ask] = field(default_factory=dict)
+    status: str = ""
+    reason: str = ""
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A request, how many of its images are wanted, and which blocks of them are not stored yet."""
+
+    request: Request
+    key: str
+    count: int
+    missing: tuple[int, ...]
+
+    @property
+    def evaluations(self) -> int:
+        """The most generator evaluations that the missing blocks take."""
+        images = len(self.missing) * self.request.block
+        return self.request.evaluations(images) if self.missing else 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Evaluations, and the work they need in an order in which it can be done: stages, each building on those before."""
+
+    evaluations: list[Evaluation]
+    stages: list[list[Work]]
+
+    @property
+    def work(self) -> list[Work]:
+        """All work, in order."""
+        return [work for stage in self.stages for work in stage]
+
+
+def make_plan(registry: Registry, world: World, selection: Selection, stored: Callable[[str], set[int]]) -> Plan:
+    """The plan of a command. stored: which blocks of a request (by key) are there already.
+
+    A model that cannot be loaded becomes a failed evaluation, one that a benchmark refuses a refused one.
+    Raises UsageError for unknown names and options.
+    """
+    evaluations: list[Evaluation] = []
+    suite = selection.suite
+    chosen = expand(registry.benchmarks, selection.benchmarks or (tuple(suite.benchmarks) if suite else tuple(registry.benchmarks)))
+    options = _options(registry, chosen, selection)
+    if selection.dataset is not None:
+        registry.datasets[selection.dataset]  # an unknown name is a usage error here, a refusal from a card
+    for name in expand(registry.models, selection.models or (suite.models if suite else ("*",))):
+        card = registry.models[name]
+        dataset = selection.dataset or (suite.dataset if suite and suite.dataset else None) or card.dataset
+        mine = [Evaluation(card, dataset, registry.benchmarks[b], suite.name if suite else "", options[b], ModelKey(name, ""))
+                for b in chosen]
+        evaluations += mine
+        _ask(mine, name, dataset, world)
+    return Plan(evaluations, _stages(evaluations, stored))
+
+
+def _options(registry: Registry, chosen: Sequence[str], selection: Selection) -> dict[str, Any]:
+    suite = selection.suite
+    used: set[str] = set()
+    options = {}
+    for name in chosen:
+        kind = registry.benchmarks[name].options
+        known = set(kind.__dataclass_fields__)
+        settings: dict[str, Any] = {}
+        if suite is not None:
+            shared = {key: value for key, value in suite.options.items() if key.partition(".")[0] in known}
+            settings = _merged(shared, suite.benchmarks.get(name, {}))
+        own = {key: value for key, value in selection.settings.items() if key.partition(".")[0] in known}
+        used |= set(own)
+        source = f"suite {suite.name!r}, benchmark {name!r}" if suite else f"benchmark {name!r}"
+        options[name] = options_from(kind, _merged(settings, own), registry.solvers, source=source)
+    if unknown := sorted(set(selection.settings) - used):
+        every = {key for name in chosen for key in registry.benchmarks[name].options.__dataclass_fields__}
+        raise UsageError(f"--set {unknown[0]}=...: no benchmark of this run has that option. Options: {', '.join(sorted(every))}")
+    return options
+
+
+def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of both; the second wins. Another solver's name drops the settings of the first one's solver."""
+    merged = dict(first)
+    for key, value in second.items():
+        if key == "solver" and isinstance(value, str):
+            merged = {k: v for k, v in merged.items() if k.partition(".")[0] != "solver"}
+        if key.startswith("solver.") and isinstance(merged.get("solver"), str):
+            merged["solver"] = {"name": merged["solver"]}
+        if key.startswith("solver.") and isinstance(merged.get("solver"), Mapping):
+            merged["solver"] = {**merged["solver"], key.partition(".")[2]: value}
+            continue
+        merged[key] = value
+    return merged
+
+
+def _ask(evaluations: list[Evaluation], name: str, dataset: str, world: World) -> None:
+    try:
+        data = world.data(dataset)
+    except UnknownName as error:
+        for evaluation in evaluations:
+            evaluation.status, evaluation.reason = "refused", f"its data set is not installed: {error}"
+        return
+    except Exception as error:
+        _fail(evaluations, error)
+        return
+    try:
+        model = world.model(name)
+    except Exception as error:  # a stranger's model may raise anything; the others go on
+        _fail(evaluations, error)
+        return
+    for evaluation in evaluations:
+        _ask_one(evaluation, model, data)
+
+
+def _ask_one(evaluation: Evaluation, model: Model, data: Data) -> None:
+    evaluation.key = model.key
+    try:
+        evaluation.asks = evaluation.benchmark.requests(model, data, evaluation.options)
+    except Refused as refusal:
+        evaluation.status, evaluation.reason = "refused", str(refusal)
+    except UsageError:
+        raise
+    except Exception as error:
+        _fail([evaluation], error)
+
+
+def _fail(evaluations: list[Evaluation], error: BaseException) -> None:
+    for evaluation in evaluations:
+        evaluation.status, evaluation.reason = "failed", f"{type(error).__name__}: {error}"
+        evaluation.trace = "".join(traceback.format_exception(error))
+
+
+def _stages(evaluations: list[Evaluation], stored: Callable[[str], set[int]]) -> list[list[Work]]:
+    counts: dict[Request, int] = {}
+    depth: dict[Request, int] = {}
+
+    def visit(request: Request, count: int) -> int:
+        counts[request] = max(count, counts.get(request, 0))
+        depth[request] = max([1 + visit(needed, n) for needed, n in request.needs()], default=0)
+        return depth[request]
+
+    for evaluation in evaluations:
+        for ask in evaluation.asks.values():
+            visit(ask.request, ask.count)
+    stages: list[list[Work]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+    for request, count in counts.items():
+        key = request.key()
+        have = stored(key)
+        missing = tuple(number for number in request.blocks(count) if number not in have)
+        stages[depth[request]].append(Work(request, key, count, missing))
+    return stages

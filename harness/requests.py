@@ -1,0 +1,199 @@
+"""Requests: what can be measured, each named by everything that can change its numbers.
+
+A request's identity is the hash of its content. Rows belong to fixed blocks of images ``[k B, (k + 1) B)``; how many
+images a run asks for is not part of a request. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from preimage.harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from preimage.harness.rows import Block
+    from preimage.harness.solvers.interface import Solver
+    from preimage.harness.world import World
+
+LabelRule: TypeAlias = Literal["none", "true", "every"]
+"""Under which label an image is recovered: none, its own, or each of the model's in turn (one row per label)."""
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """A model's name and the hash of its family, settings and weights (of version and state, if defined in code)."""
+
+    name: str
+    identity: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of a data set's split, by the hash of their content."""
+
+    dataset: str
+    split: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The model's own samples: code i from the stream ``(seed, "samples", i)``, its label uniform."""
+
+    seed: int = 0
+
+
+Images: TypeAlias = Split | Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A measurement that can be asked for. Subclasses are frozen dataclasses; every field is part of the identity.
+
+    block: images per block, measured together. threads: threads of one measurement; matrix libraries sum in an order
+    that depends on both, so they belong here. seed: of every random stream.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised when the measurement's numbers change."""
+
+    model: ModelKey
+    block: int = 64
+    threads: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("block", "threads"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"`{name}` is {getattr(self, name)}; it must be at least 1")
+
+    def describe(self) -> dict[str, Any]:
+        """The request as plain data: what is hashed, stored and shown as the protocol."""
+        return {"kind": self.kind, "version": self.version,
+                **{f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}}
+
+    def key(self) -> str:
+        """The request's identity: sha256 of its content, 64 hexadecimal digits."""
+        text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def needs(self) -> tuple[tuple[Request, int], ...]:
+        """Requests that must be measured first, each with how many images of it."""
+        return ()
+
+    def evaluations(self, images: int) -> int:
+        """The most generator evaluations that measuring so many images takes."""
+        raise NotImplementedError
+
+    def measure(self, block: int, world: World) -> Block:
+        """The rows of one block."""
+        raise NotImplementedError
+
+    def blocks(self, count: int) -> range:
+        """The numbers of the blocks that hold images 0 to count - 1."""
+        return range(-(-count // self.block))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Request):
+        return value.describe()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = {"name": value.name} if hasattr(type(value), "name") else {"is": type(value).__name__.lower()}
+        return {**kind, **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+    if isinstance(value, (tuple, list)):
+        return [_plain(part) for part in value]
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelMetric(Request):
+    """The model's metric (METHODS 13), one row per label: ``A = mean over draws of J^T J / D``, [dim, dim]."""
+
+    kind: ClassVar[str] = "metric"
+    space: str
+    distance: str
+    dim: int
+    labels: int
+    """How many labels: 0 for an unconditional model, which has one metric."""
+    draws: int = 64
+    block: int = 1
+
+    def evaluations(self, images: int) -> int:
+        return images * self.draws * self.dim
+
+    def measure(self, block: int, world: World) -> Block:
+        from preimage.harness.measurements.metric import measure_metric
+
+        return measure_metric(self, block, world)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery(Request):
+    """The projection of images onto the generator's range, ``argmin_z distance(G(z, y), x) + penalty(z)`` (METHODS 1).
+
+    draws: the start of each restart is the nearest of so many prior samples; every restart has its own, shared by all
+    images. penalty: Creswell's beta. project: keep codes in the prior's plausible set after every step.
+    """
+
+    kind: ClassVar[str] = "recovery"
+    images: Images
+    label: LabelRule
+    space: str
+    distance: str
+    solver: Solver[Any]
+    operator: str = "identity"
+    restarts: int = 1
+    draws: int = 1
+    penalty: float = 0.0
+    project: bool = False
+    labels: int = 0
+    metric: ModelMetric | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("restarts", "draws"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"`{name}` is {getattr(self, name)}; it must be at least 1")
+        if self.operator != "identity":
+            raise UsageError(f"`operator` is {self.operator!r}; this version knows `identity`")
+
+    def needs(self) -> tuple[tuple[Request, int], ...]:
+        return ((self.metric, max(1, self.metric.labels)),) if self.metric is not None else ()
+
+    def evaluations(self, images: int) -> int:
+        passes = self.labels if self.label == "every" else 1
+        pool = self.restarts * self.draws * max(1, self.labels) if self.draws > 1 else 0
+        own = images if isinstance(self.images, Samples) else 0
+        return images * passes * (self.restarts * self.solver.steps + 1) + pool + own
+
+    def measure(self, block: int, world: World) -> Block:
+        from preimage.harness.measurements.recovery import measure_recovery
+
+        return measure_recovery(self, block, world)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours(Request):
+    """The nearest training image of each image (METHODS 7), or the nearest of each label: no codes, no generator."""
+
+    kind: ClassVar[str] = "neighbours"
+    images: Split
+    train: Split
+    train_size: int
+    label: LabelRule
+    distance: str
+    labels: int = 0
+    block: int = field(default=64)
+
+    def evaluations(self, images: int) -> int:
+        return 0
+
+    def measure(self, block: int, world: World) -> Block:
+        from preimage.harness.measurements.neighbours import measure_neighbours
+
+        return measure_neighbours(self, block, world)

@@ -1,0 +1,99 @@
+"""What a measurement may touch: models, data sets, distances, rows that it builds on. Each loaded once per process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from preimage.harness.benchmark import Data, Model
+from preimage.harness.datasets import Dataset, check_pixels
+from preimage.harness.distances import Distance
+from preimage.harness.errors import DatasetError
+from preimage.harness.generator import Generator
+from preimage.harness.loading import load, model_key
+from preimage.harness.plugins import Registry
+from preimage.harness.requests import Request, Split
+from preimage.harness.results import Results
+
+T = TypeVar("T")
+_KEPT = 16
+
+
+class World:
+    """Models and data of a registry on a device, with the results that measured rows are read from."""
+
+    def __init__(self, registry: Registry, database: Path | None = None, device: str = "cpu", *,
+                 offline: bool = False) -> None:
+        self.registry = registry
+        self.database = database
+        self.device = torch.device(device)
+        self.offline = offline
+        self._generators: OrderedDict[str, Generator] = OrderedDict()
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+
+    def generator(self, name: str) -> Generator:
+        """The prepared generator of a model; the two used last are kept."""
+        if name not in self._generators:
+            self._generators[name] = load(self.registry.models[name], self.registry, self.device, offline=self.offline)
+            while len(self._generators) > 2:
+                self._generators.popitem(last=False)
+        self._generators.move_to_end(name)
+        return self._generators[name]
+
+    def model(self, name: str) -> Model:
+        """What benchmarks may know of the model; loads it."""
+        card = self.registry.models[name]
+        if card.kind == "reference":
+            return Model(card, model_key(card, None, offline=self.offline), {})
+        generator = self.generator(name)
+        dims = {space.name: space.dim for space in generator.spaces.values()}
+        return Model(card, model_key(card, generator, offline=self.offline), dims, generator.has_encoder)
+
+    def data(self, name: str) -> Data:
+        """What benchmarks may know of the data set; opens it and hashes its splits."""
+        dataset = self.dataset(name)
+        return Data(name, dataset.image, dataset.num_classes, {s: dataset.size(s) for s in dataset.splits},
+                    {s: dataset.fingerprint(s) for s in dataset.splits})
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set of that name."""
+        return self.registry.dataset(name)
+
+    def distance(self, name: str) -> Distance:
+        """The distance of that name."""
+        return self.registry.distance(name)
+
+    def images(self, split: Split, indices: range) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images [n, c, h, w] and labels [n] of a split, checked, on the device. Indices beyond the split are left out.
+
+        Raises DatasetError where the data is not what the request names.
+        """
+        dataset = self.dataset(split.dataset)
+        if dataset.fingerprint(split.split) != split.fingerprint:
+            raise DatasetError(f"data set {split.dataset!r}, split {split.split!r} has changed since the run was planned: "
+                               f"fingerprint {dataset.fingerprint(split.split)[:12]}, planned {split.fingerprint[:12]}. "
+                               "Type the same command again")
+        chosen = range(indices.start, min(indices.stop, dataset.size(split.split)))
+        images, labels = dataset.read(split.split, chosen)
+        check_pixels(images, dataset.image, f"data set {split.dataset!r}, split {split.split!r}")
+        return images.to(self.device), labels.to(self.device)
+
+    def codes(self, request: Request, count: int) -> list[bytes]:
+        """The stored codes of a request that was measured before."""
+        if self.database is None:
+            raise DatasetError("this measurement builds on stored rows, but there is no database")
+        with Results(self.database) as results:
+            return results.codes(request.key(), count)
+
+    def keep(self, key: Any, make: Callable[[], T]) -> T:
+        """The value of ``make()``, made once per key; the ones used last are kept."""
+        if key not in self._kept:
+            self._kept[key] = make()
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]  # type: ignore[no-any-return]  # what make() gave
