@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,8 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", _image(self.image, self.name))
+        if not isinstance(self.tags, (list, tuple)) or not all(isinstance(tag, str) for tag in self.tags):
+            raise CardError(f"card {self.name!r}: `tags` is {self.tags!r}; write a list of texts, e.g. [gan, conditional]")
         object.__setattr__(self, "tags", tuple(self.tags))
         for name in ("name", "family", "dataset", "space"):
             value = getattr(self, name)
@@ -165,7 +168,7 @@ def _weights(value: object, source: str, folder: Path | None) -> Weights | None:
         raise CardError(f"{source}: `weights` is {value!r}; write a path, or uri and sha256: "
                         "weights: {uri: hf://org/repo@revision/file, sha256: ...}")
     uri, sha256 = value["uri"], value.get("sha256")
-    if sha256 is not None and (not isinstance(sha256, str) or len(sha256) != 64):
+    if sha256 is not None and not (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):
         raise CardError(f"{source}: `sha256` is {sha256!r}; it must be 64 hexadecimal digits in quotes")
     if "://" not in uri and folder is not None and not Path(uri).expanduser().is_absolute():
         uri = str(folder / uri)

@@ -29,7 +29,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class StandardNormal(Prior):
-    """N(0, I). Plausible: ``||z||^2 <= d + 3 sqrt(2 d)``, three standard deviations of the chi-squared law (latent-size)."""
+    """N(0, I). Plausible: ``||z||^2 <= d + 3 sqrt(2 d)``, three standard deviations of the chi-squared law."""
 
     def sample(self, streams: Streams, dim: int) -> Tensor:
         return streams.normal(dim)
@@ -53,7 +53,8 @@ class TruncatedNormal(Prior):
     def sample(self, streams: Streams, dim: int) -> Tensor:
         low = torch.special.ndtr(torch.tensor(-self.bound, dtype=torch.float64))
         u = low + (1 - 2 * low) * streams.uniform(dim).double()
-        return torch.special.ndtri(u).float().clamp(-self.bound, self.bound)
+        code: Tensor = torch.special.ndtri(u).float()
+        return code.clamp(-self.bound, self.bound)
 
     def log_prob(self, code: Tensor) -> Tensor:
         mass = math.log(math.erf(self.bound / math.sqrt(2)))
@@ -86,7 +87,7 @@ class Uniform(Prior):
 
 @dataclass(frozen=True)
 class SphereUniform(Prior):
-    """Uniform on the sphere of the given radius; the density is with respect to the sphere's area. Plausible: the sphere."""
+    """Uniform on the sphere of the given radius; the density is per area. Plausible: the sphere."""
 
     radius: float = 1.0
 
@@ -95,10 +96,14 @@ class SphereUniform(Prior):
 
     def log_prob(self, code: Tensor) -> Tensor:
         dim = code.shape[1]
-        log_area = math.log(2) + 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim) + (dim - 1) * math.log(self.radius)
+        log_unit_area = math.log(2) + 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim)
+        log_area = log_unit_area + (dim - 1) * math.log(self.radius)
         on_sphere = (code.double().norm(dim=1) / self.radius - 1).abs() < 1e-4
         density = -log_area + 0.0 * code.double().sum(dim=1)
         return torch.where(on_sphere, density, torch.full_like(density, -math.inf))
 
     def project(self, code: Tensor) -> Tensor:
-        return code * (self.radius / code.norm(dim=1, keepdim=True).clamp_min(1e-30))
+        norm = code.double().norm(dim=1, keepdim=True)  # float64: the squares of small codes vanish in float32
+        pole = torch.zeros_like(code)
+        pole[:, 0] = self.radius  # every point of the sphere is as near to 0; this one is chosen
+        return torch.where(norm > 0, (code * (self.radius / norm.clamp_min(1e-60))).to(code.dtype), pole)
