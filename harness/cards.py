@@ -43,7 +43,7 @@ class ImageSpec(NamedTuple):
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a model's weights lie: ``package://pkg/file``, ``hf://org/repo@revision/file`` or a path; and their sha256."""
+    """Where weights lie: ``package://pkg/file``, ``hf://org/repo@revision/file`` or a path; and their sha256."""
 
     uri: str
     sha256: str | None = None
@@ -53,7 +53,7 @@ class Weights:
 class ModelCard:
     """A model: its architecture's settings, its weights, its data, its licence.
 
-    A reference (``kind="reference"``: 1nn, a classifier) has no codes; its recovery requests are answered by neighbours.
+    A reference (``kind="reference"``: 1nn, a classifier) has no codes; neighbours answer its recovery requests.
     ``load`` is for models defined in code; ``family`` is then a free label and ``version`` is part of the identity.
     """
 
@@ -80,7 +80,7 @@ class ModelCard:
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", _image(self.image, self.name))
         if not isinstance(self.tags, (list, tuple)) or not all(isinstance(tag, str) for tag in self.tags):
-            raise CardError(f"card {self.name!r}: `tags` is {self.tags!r}; write a list of texts, e.g. [gan, conditional]")
+            raise CardError(f"card {self.name!r}: `tags` is {self.tags!r}; write a list of texts, e.g. [gan, digits]")
         object.__setattr__(self, "tags", tuple(self.tags))
         for name in ("name", "family", "dataset", "space"):
             value = getattr(self, name)
@@ -95,8 +95,9 @@ class ModelCard:
         if self.kind not in ("generator", "reference"):
             raise CardError(f"card {self.name!r}: `kind` is {self.kind!r}; it must be generator or reference")
         for name in ("config", "reported", "training"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise CardError(f"card {self.name!r}: `{name}` is {getattr(self, name)!r}; it must be a table of settings")
+            value = getattr(self, name)
+            if not isinstance(value, Mapping):
+                raise CardError(f"card {self.name!r}: `{name}` is {value!r}; it must be a table of settings")
 
 
 def _image(value: object, name: str) -> ImageSpec:

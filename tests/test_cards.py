@@ -40,7 +40,8 @@ def test_a_card_needs_five_fields_and_has_defaults_for_the_rest() -> None:
 def test_all_that_a_card_says_is_kept() -> None:
     said: dict[str, Any] = {
         "config": {"width": 64}, "space": "w", "paper": "arXiv", "licence": "MIT", "reported": {"fid": 2.5},
-        "tags": ["gan"], "version": 2, "trained_on": 100, "parent": "p", "step": 0, "kind": "reference", "training": {"seed": 1},
+        "tags": ["gan"], "version": 2, "trained_on": 100, "parent": "p", "step": 0, "kind": "reference",
+        "training": {"seed": 1},
     }
     card = made(**said)
     assert {name: getattr(card, name) for name in said} == said | {"tags": ("gan",)}
@@ -101,8 +102,8 @@ def test_tables_are_tables(field: str) -> None:
 
 
 def test_tags_are_a_list() -> None:
-    assert refused(tags="gan") == "card 'm': `tags` is 'gan'; write a list of texts, e.g. [gan, conditional]"
-    assert refused(tags=[1]) == "card 'm': `tags` is [1]; write a list of texts, e.g. [gan, conditional]"
+    assert refused(tags="gan") == "card 'm': `tags` is 'gan'; write a list of texts, e.g. [gan, digits]"
+    assert refused(tags=[1]) == "card 'm': `tags` is [1]; write a list of texts, e.g. [gan, digits]"
 
 
 def test_weights_are_a_path_or_a_table() -> None:
