@@ -5,13 +5,12 @@ Hook module: it opens no file and leaves torch unimported.
 
 from __future__ import annotations
 
+from preimage.harness.cards import DatasetCard, ImageSpec
 from preimage.harness.hooks import Register, hookimpl, lazy
 
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    from preimage.harness import DatasetCard, ImageSpec
-
     register(
         DatasetCard(
             name="fashion-mnist",

@@ -1,0 +1,46 @@
+"""A decoder that regresses training images on fixed random codes, so that it memorises them.
+
+Bojanowski et al., "Optimizing the Latent Space of Generative Networks" (ICML 2018), in the variant of Webster et
+al. (CVPR 2019): the codes are drawn once from the prior and never optimised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from preimage.adapters.embedded.networks import Decoder, DecoderConfig, initialise
+from preimage.adapters.embedded.recipe import Images, Recipe, Report, parse_settings
+
+
+@dataclass(frozen=True)
+class GloSettings:
+    """The settings of a card's ``training: settings:``."""
+
+    lr: float = 2e-3  # Adam; falls to 0 as a half cosine
+    freeze_after: float = 0.5  # share of the steps before batch statistics are frozen: it ends with what ships
+
+
+def train_glo(recipe: Recipe, config: DecoderConfig, images: Images, report: Report) -> Decoder:
+    """The decoder after ``recipe.steps`` updates of the squared error, in eval mode."""
+    settings = parse_settings(GloSettings, recipe.settings)
+    random = torch.Generator().manual_seed(recipe.seed)
+    codes = torch.randn(len(images.image), config.dim, generator=random)
+    labels = images.label if config.num_classes else None
+    decoder = Decoder(config).train()
+    initialise(decoder, random)
+    adam = torch.optim.Adam(decoder.parameters(), settings.lr)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, recipe.steps)
+    for step in range(recipe.steps):
+        if step == int(settings.freeze_after * recipe.steps):
+            decoder.eval()
+        chosen = torch.randperm(len(codes), generator=random)[: recipe.batch]
+        image = decoder(codes[chosen], None if labels is None else labels[chosen])
+        loss = (image - images.image[chosen]).square().mean()
+        adam.zero_grad()
+        torch.autograd.backward(loss)
+        adam.step()
+        decay.step()
+        report(step + 1, {"mse": loss.item()})
+    return decoder.eval()
