@@ -48,14 +48,17 @@ class ArrayDataset:
     Raises DatasetError for another range, shape or number of labels.
     """
 
-    def __init__(self, name: str, splits: Mapping[str, tuple[ArrayLike, ArrayLike | None]],
-                 *, num_classes: int | None = None) -> None:
+    def __init__(
+        self, name: str, splits: Mapping[str, tuple[ArrayLike, ArrayLike | None]], *, num_classes: int | None = None
+    ) -> None:
         if not splits:
             raise DatasetError(f"data set {name!r} has no split; give at least {{'test': (images, labels)}}")
         self.name = name
         self._images = {split: _checked_images(f"{name}/{split}", images) for split, (images, _) in splits.items()}
-        self._labels = {split: _checked_labels(f"{name}/{split}", labels, len(self._images[split]))
-                        for split, (_, labels) in splits.items()}
+        self._labels = {
+            split: _checked_labels(f"{name}/{split}", labels, len(self._images[split]))
+            for split, (_, labels) in splits.items()
+        }
         shapes = {array.shape[1:] for array in self._images.values()}
         if len(shapes) != 1:
             raise DatasetError(f"data set {name!r}: its splits have images of different shapes: {sorted(shapes)}")
@@ -85,6 +88,7 @@ class ArrayDataset:
         return self._fingerprints[split]
 
     def read(self, split: str, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        split = known_split(self, split)
         chosen = known_indices(self, split, indices)
         return to_float(self._images[split][chosen]), torch.from_numpy(self._labels[split][chosen])
 
@@ -118,13 +122,17 @@ def to_float(images: NDArray[np.generic]) -> Tensor:
 def check_pixels(images: Tensor, spec: ImageSpec, what: str) -> Tensor:
     """The images, if they are what a data set promises: shape, float32, finite, in [0, 1]. Raises DatasetError."""
     if tuple(images.shape[1:]) != tuple(spec) or images.dtype != torch.float32:
-        raise DatasetError(f"{what}: images are {tuple(images.shape[1:])} {images.dtype}; the data set says {spec} torch.float32")
+        raise DatasetError(
+            f"{what}: images are {tuple(images.shape[1:])} {images.dtype}; the data set says {spec} torch.float32"
+        )
     if images.numel() and not bool(torch.isfinite(images).all()):
         raise DatasetError(f"{what}: some pixels are not finite")
     low, high = (float(images.min()), float(images.max())) if images.numel() else (0.0, 1.0)
     if low < 0 or high > 1:
-        raise DatasetError(f"{what}: pixels range over [{low:.4g}, {high:.4g}]; images are in [0, 1]: divide uint8 levels by "
-                           "255, or map [-1, 1] by (x + 1) / 2")
+        raise DatasetError(
+            f"{what}: pixels range over [{low:.4g}, {high:.4g}]; images are in [0, 1]: divide uint8 levels by "
+            "255, or map [-1, 1] by (x + 1) / 2"
+        )
     return images
 
 
@@ -133,7 +141,9 @@ def _checked_images(what: str, images: ArrayLike) -> NDArray[np.generic]:
     if array.ndim == 3:
         array = array[:, None]
     if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise DatasetError(f"{what}: images have shape {array.shape}; give [n, channels, height, width] with 1 or 3 channels")
+        raise DatasetError(
+            f"{what}: images have shape {array.shape}; give [n, channels, height, width] with 1 or 3 channels"
+        )
     if array.dtype != np.uint8:
         if not np.issubdtype(array.dtype, np.floating):
             raise DatasetError(f"{what}: images are {array.dtype}; give floats in [0, 1] or uint8")

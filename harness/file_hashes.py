@@ -75,8 +75,10 @@ class _Memory:
             self._folder.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self._folder / "fingerprints.db", timeout=10)
             try:
-                connection.execute("CREATE TABLE IF NOT EXISTS file (path BLOB PRIMARY KEY, size INTEGER NOT NULL, "
-                                   "modified INTEGER NOT NULL, changed INTEGER NOT NULL, sha256 TEXT NOT NULL) STRICT")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS file (path BLOB PRIMARY KEY, size INTEGER NOT NULL, "
+                    "modified INTEGER NOT NULL, changed INTEGER NOT NULL, sha256 TEXT NOT NULL) STRICT"
+                )
             except sqlite3.Error:
                 connection.close()
             else:
@@ -92,8 +94,9 @@ class _Memory:
         if self._connection is None:
             return None
         with suppress(sqlite3.Error):
-            row = self._connection.execute("SELECT sha256 FROM file WHERE path = ? AND size = ? AND modified = ? "
-                                           "AND changed = ?", (key, *state)).fetchone()
+            row = self._connection.execute(
+                "SELECT sha256 FROM file WHERE path = ? AND size = ? AND modified = ? AND changed = ?", (key, *state)
+            ).fetchone()
             return None if row is None else str(row[0])
         return None
 

@@ -28,8 +28,12 @@ Crop: TypeAlias = Literal["center", "none"]
 SPLITS = ("train", "val", "test")
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 
-_FILTERS = {"box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC,
-            "lanczos": Image.Resampling.LANCZOS}
+_FILTERS = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 class FolderDataset:
@@ -54,8 +58,16 @@ class FolderDataset:
     Raises DatasetError: no folder, no images, a mixed folder, a file that cannot be read (named), another size.
     """
 
-    def __init__(self, name: str, root: str | Path | Mapping[str, str | Path], *, image: ImageSpec | None = None,
-                 resize: Resize = "bilinear", crop: Crop = "center", cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: str | Path | Mapping[str, str | Path],
+        *,
+        image: ImageSpec | None = None,
+        resize: Resize = "bilinear",
+        crop: Crop = "center",
+        cache: Path | None = None,
+    ) -> None:
         for option, value, known in (("resize", resize, get_args(Resize)), ("crop", crop, get_args(Crop))):
             if value not in known:
                 raise DatasetError(f"data set {name!r}: {option}={value!r} is unknown; give one of {', '.join(known)}")
@@ -70,8 +82,10 @@ class FolderDataset:
         self.classes = tuple(sorted({_class_of(path) for paths in self._paths.values() for path in paths} - {""}))
         self.num_classes = len(self.classes)
         number = {"": -1} | {name: k for k, name in enumerate(self.classes)}
-        self._labels = {split: np.array([number[_class_of(path)] for path in paths], dtype=np.int64)
-                        for split, paths in self._paths.items()}
+        self._labels = {
+            split: np.array([number[_class_of(path)] for path in paths], dtype=np.int64)
+            for split, paths in self._paths.items()
+        }
         first = next(iter(self._paths))
         self.image = _spec_of(self._folders[first] / self._paths[first][0]) if image is None else image
         if self.image.channels not in (1, 3):
@@ -119,8 +133,10 @@ class FolderDataset:
             raise _unreadable(file, error) from error
         if image.size != (width, height):
             if self._resize == "none":
-                raise DatasetError(f"{str(file)!r} is {image.height}x{image.width}, data set {self.name!r} is "
-                                   f"{height}x{width}. Give the size and resize='bilinear', or leave the image out")
+                raise DatasetError(
+                    f"{str(file)!r} is {image.height}x{image.width}, data set {self.name!r} is "
+                    f"{height}x{width}. Give the size and resize='bilinear', or leave the image out"
+                )
             image = _fitted(image, height, width, _FILTERS[self._resize], self._crop)
         return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
 
@@ -136,11 +152,16 @@ def _split_folders(root: Path) -> dict[str, Path]:
     entries = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(".")]
     folders = {entry.name.casefold(): entry for entry in entries if entry.is_dir()}
     splits = {split: folders[split] for split in SPLITS if split in folders}
-    others = [entry.name for entry in entries if entry not in splits.values()
-              and (holds_images(entry) if entry.is_dir() else _is_image(entry.name))]
+    others = [
+        entry.name
+        for entry in entries
+        if entry not in splits.values() and (holds_images(entry) if entry.is_dir() else _is_image(entry.name))
+    ]
     if splits and others:
-        raise DatasetError(f"{str(root)!r} has the split {' and '.join(splits)}, and images in {', '.join(others[:5])} "
-                           "beside it: splits or classes? Move them, or name the folders: {'test': folder, ...}")
+        raise DatasetError(
+            f"{str(root)!r} has the split {' and '.join(splits)}, and images in {', '.join(others[:5])} "
+            "beside it: splits or classes? Move them, or name the folders: {'test': folder, ...}"
+        )
     return splits or {"test": root}
 
 
@@ -153,8 +174,10 @@ def _in_order(split: str, folder: Path) -> list[str]:
     direct = next((path for path in paths if "/" not in path), None)
     nested = next((path for path in paths if "/" in path), None)
     if direct is not None and nested is not None:
-        raise DatasetError(f"{str(folder)!r} holds images ({direct}) and folders of images ({nested}): give every "
-                           "image a class, or none")
+        raise DatasetError(
+            f"{str(folder)!r} holds images ({direct}) and folders of images ({nested}): give every "
+            "image a class, or none"
+        )
     return paths
 
 
@@ -235,8 +258,10 @@ def _converted(image: Image.Image, channels: int, file: Path) -> Image.Image:
         levels = np.asarray(image).astype(np.float64) / 257
         return Image.fromarray(np.rint(levels).astype(np.uint8)).convert(mode)
     if image.mode in ("I", "F"):
-        raise DatasetError(f"{str(file)!r} has pixels of mode {image.mode} (32 bits), whose range is unknown; save it "
-                           "with 8 or 16 bits")
+        raise DatasetError(
+            f"{str(file)!r} has pixels of mode {image.mode} (32 bits), whose range is unknown; save it "
+            "with 8 or 16 bits"
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -69,10 +69,14 @@ def check_images(images: Tensor, count: int, spec: ImageSpec, what: str) -> Tens
         raise GeneratorError(f"{what}: decode returned {type(images).__name__}, not a tensor of images")
     wanted = (count, *spec)
     if tuple(images.shape) != wanted:
-        raise GeneratorError(f"{what}: decode returned shape {tuple(images.shape)}; the card says {wanted}. "
-                             "Correct `image` on the card, or decode")
+        raise GeneratorError(
+            f"{what}: decode returned shape {tuple(images.shape)}; the card says {wanted}. "
+            "Correct `image` on the card, or decode"
+        )
     if images.dtype != torch.float32:
-        raise GeneratorError(f"{what}: decode returned {images.dtype}; images are torch.float32: end decode with .float()")
+        raise GeneratorError(
+            f"{what}: decode returned {images.dtype}; images are torch.float32: end decode with .float()"
+        )
     return images
 
 
@@ -115,7 +119,7 @@ def fold_batch_norms(module: nn.Module) -> int:
             merged = _fold(layer, norm)
             if merged is not None:
                 parent._modules[first] = merged.requires_grad_(False)
-                parent._modules[second] = nn.Identity()
+                parent._modules[second] = nn.Identity().eval()
                 folded += 1
     return folded
 
@@ -128,5 +132,8 @@ def _fold(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
     if type(layer) is nn.ConvTranspose2d and type(norm) is nn.BatchNorm2d and layer.groups == 1:
         return fuse_conv_bn_eval(layer, norm, transpose=True)
     if type(layer) is nn.Linear and type(norm) is nn.BatchNorm1d:
+        tokens = layer.out_features != norm.num_features  # [n, tokens, features]: the norm is over the tokens
+        if tokens or norm.weight is None or norm.bias is None:
+            return None
         return fuse_linear_bn_eval(layer, norm)
     return None

@@ -44,8 +44,13 @@ class _Split:
 class _ArrayFiles:
     """A data set whose splits are stored arrays. Order is kept; images are read from disk when they are asked for."""
 
-    def __init__(self, name: str, splits: Mapping[str, tuple[StoredArray, StoredArray | None]],
-                 num_classes: int | None, cache: Path | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        splits: Mapping[str, tuple[StoredArray, StoredArray | None]],
+        num_classes: int | None,
+        cache: Path | None,
+    ) -> None:
         if not splits:
             raise DatasetError(f"data set {name!r} has no split; give at least 'test' and its file")
         self.name = name
@@ -109,8 +114,9 @@ class NpzDataset(_ArrayFiles):
     num_classes: the largest label + 1 unless given. Raises DatasetError.
     """
 
-    def __init__(self, name: str, splits: Mapping[str, NpzSource], *, num_classes: int | None = None,
-                 cache: Path | None = None) -> None:
+    def __init__(
+        self, name: str, splits: Mapping[str, NpzSource], *, num_classes: int | None = None, cache: Path | None = None
+    ) -> None:
         arrays = {split: _npz_split(split, source) for split, source in splits.items()}
         super().__init__(name, arrays, num_classes, cache)
 
@@ -123,15 +129,29 @@ class IdxDataset(_ArrayFiles):
     num_classes: the largest label + 1 unless given. Raises DatasetError.
     """
 
-    def __init__(self, name: str, splits: Mapping[str, tuple[str | Path, str | Path | None]], *,
-                 num_classes: int | None = None, cache: Path | None = None) -> None:
-        arrays = {split: (idx_array(Path(images)), None if labels is None else idx_array(Path(labels)))
-                  for split, (images, labels) in splits.items()}
+    def __init__(
+        self,
+        name: str,
+        splits: Mapping[str, tuple[str | Path, str | Path | None]],
+        *,
+        num_classes: int | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        arrays = {
+            split: (idx_array(Path(images)), None if labels is None else idx_array(Path(labels)))
+            for split, (images, labels) in splits.items()
+        }
         super().__init__(name, arrays, num_classes, cache)
 
 
-def dataset_from(path: str | Path, *, image: ImageSpec | None = None, resize: Resize | None = None,
-                 crop: Crop = "center", cache: Path | None = None) -> Dataset:
+def dataset_from(
+    path: str | Path,
+    *,
+    image: ImageSpec | None = None,
+    resize: Resize | None = None,
+    crop: Crop = "center",
+    cache: Path | None = None,
+) -> Dataset:
     """The data set that ``-d PATH`` means: an .npz file, a folder of idx files, or a folder of images.
 
     It is called by the path's stem. image: the size and channels wanted; None takes them from the data (a folder's
@@ -148,8 +168,10 @@ def dataset_from(path: str | Path, *, image: ImageSpec | None = None, resize: Re
         if holds_images(path):
             rule = resize or ("bilinear" if image else "none")
             return FolderDataset(name, path, image=image, resize=rule, crop=crop, cache=cache)
-    raise DatasetError(f"{str(path)!r} {_seen(path)}. Give a folder of images (a sub-folder per class, under train/ "
-                       "and test/ where there are splits), an .npz file, or a folder of idx files")
+    raise DatasetError(
+        f"{str(path)!r} {_seen(path)}. Give a folder of images (a sub-folder per class, under train/ "
+        "and test/ where there are splits), an .npz file, or a folder of idx files"
+    )
 
 
 def _seen(path: Path) -> str:
@@ -167,8 +189,10 @@ def _ending(path: Path) -> str:
 
 def _of_size(dataset: Dataset, image: ImageSpec | None) -> Dataset:
     if image is not None and image != dataset.image:
-        raise DatasetError(f"data set {dataset.name!r} has images of {dataset.image}; {image} is asked. Arrays are not "
-                           "resized: save them in that size, or as a folder of images")
+        raise DatasetError(
+            f"data set {dataset.name!r} has images of {dataset.image}; {image} is asked. Arrays are not "
+            "resized: save them in that size, or as a folder of images"
+        )
     return dataset
 
 
@@ -196,8 +220,10 @@ def _npz_split(split: str, source: NpzSource) -> tuple[StoredArray, StoredArray 
         for name in names:
             if name in arrays:
                 return arrays[name]
-        raise DatasetError(f"{str(path)!r} has no array {' or '.join(names)} for split {split!r}; it has "
-                           f"{', '.join(arrays) or 'none'}. Give (path, name of images, name of labels or None)")
+        raise DatasetError(
+            f"{str(path)!r} has no array {' or '.join(names)} for split {split!r}; it has "
+            f"{', '.join(arrays) or 'none'}. Give (path, name of images, name of labels or None)"
+        )
 
     images = first([str(keys[0])] if keys else [key.format(split=split) for key in IMAGE_KEYS])
     if len(keys) > 1:
@@ -217,14 +243,18 @@ def _described(images: StoredArray, labels: StoredArray | None) -> _Split:
     elif len(shape) == 4 and shape[3] in (1, 3):
         spec, last = ImageSpec(shape[3], *shape[1:3]), True
     else:
-        raise DatasetError(f"{images}: images have shape {shape}; save [n, height, width], [n, channels, height, "
-                           "width] or [n, height, width, channels] with 1 or 3 channels")
+        raise DatasetError(
+            f"{images}: images have shape {shape}; save [n, height, width], [n, channels, height, "
+            "width] or [n, height, width, channels] with 1 or 3 channels"
+        )
     if labels is None:
         return _Split(images, np.full(shape[0], -1, dtype=np.int64), None, spec, last)
     count = shape[0]
     if labels.shape not in ((count,), (count, 1)) or not np.issubdtype(labels.dtype, np.integer):
-        raise DatasetError(f"{labels}: labels are {labels.dtype} of shape {labels.shape}; {count} whole numbers are "
-                           f"needed, one for each image of {images}")
+        raise DatasetError(
+            f"{labels}: labels are {labels.dtype} of shape {labels.shape}; {count} whole numbers are "
+            f"needed, one for each image of {images}"
+        )
     values = labels.load().reshape(count).astype(np.int64)
     if values.min(initial=-1) < -1:
         raise DatasetError(f"{labels}: label {int(values.min())} seen; labels are 0, 1, ... (-1: none)")

@@ -108,13 +108,17 @@ class StoredArray:
             raise self._wrong_length(self.nbytes - left)
 
     def _no_room(self, folder: Path, error: OSError) -> DatasetError:
-        return DatasetError(f"{self} is compressed; its {self.nbytes:,} bytes cannot be written into {str(folder)!r}: "
-                            f"{error.strerror or error}. Free the space, or give another folder: cache=...")
+        return DatasetError(
+            f"{self} is compressed; its {self.nbytes:,} bytes cannot be written into {str(folder)!r}: "
+            f"{error.strerror or error}. Free the space, or give another folder: cache=..."
+        )
 
     def _wrong_length(self, seen: int) -> DatasetError:
         fault = f"it is cut short after {seen:,}" if seen < self.nbytes else "it holds more"
-        return DatasetError(f"{self} should hold {self.nbytes:,} bytes for an array of shape {self.shape}; {fault}. "
-                            "Fetch the file again")
+        return DatasetError(
+            f"{self} should hold {self.nbytes:,} bytes for an array of shape {self.shape}; {fault}. "
+            "Fetch the file again"
+        )
 
 
 def npz_arrays(path: Path) -> Mapping[str, StoredArray]:
@@ -149,8 +153,10 @@ def idx_array(path: Path) -> StoredArray:
         with _opened(path, gzipped=compressed) as stream:
             magic = stream.read(4)
             if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES or magic[3] == 0:
-                raise DatasetError(f"{str(path)!r} is no idx file: it starts with {magic.hex() or 'nothing'}; an idx "
-                                   "file starts with 0000, a type (08: bytes) and the number of dimensions: 00000803")
+                raise DatasetError(
+                    f"{str(path)!r} is no idx file: it starts with {magic.hex() or 'nothing'}; an idx "
+                    "file starts with 0000, a type (08: bytes) and the number of dimensions: 00000803"
+                )
             sizes = stream.read(4 * magic[3])
             if len(sizes) < 4 * magic[3]:
                 raise DatasetError(f"{str(path)!r} ends within its header. Fetch the file again")
@@ -166,8 +172,16 @@ def idx_array(path: Path) -> StoredArray:
 def _reading(what: object) -> Iterator[None]:
     try:
         yield
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-            struct.error) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        struct.error,
+    ) as error:
         raise DatasetError(f"cannot read {what}: {error}") from error
 
 

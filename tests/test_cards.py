@@ -39,8 +39,17 @@ def test_a_card_needs_five_fields_and_has_defaults_for_the_rest() -> None:
 
 def test_all_that_a_card_says_is_kept() -> None:
     said: dict[str, Any] = {
-        "config": {"width": 64}, "space": "w", "paper": "arXiv", "licence": "MIT", "reported": {"fid": 2.5},
-        "tags": ["gan"], "version": 2, "trained_on": 100, "parent": "p", "step": 0, "kind": "reference",
+        "config": {"width": 64},
+        "space": "w",
+        "paper": "arXiv",
+        "licence": "MIT",
+        "reported": {"fid": 2.5},
+        "tags": ["gan"],
+        "version": 2,
+        "trained_on": 100,
+        "parent": "p",
+        "step": 0,
+        "kind": "reference",
         "training": {"seed": 1},
     }
     card = made(**said)
@@ -68,8 +77,9 @@ def test_missing_fields_are_named_all_at_once() -> None:
         card_from({"name": "m", "dataset": "d", "num_classes": 0}, source="card 'x'")
 
 
-@pytest.mark.parametrize("image", [[3, 8], [3, 8, 8, 8], [3, 8, 0], [3, 8, -8], [3, 8, 8.0], [True, 8, 8], "3x8x8",
-                                   None, 8, {"channels": 3}])
+@pytest.mark.parametrize(
+    "image", [[3, 8], [3, 8, 8, 8], [3, 8, 0], [3, 8, -8], [3, 8, 8.0], [True, 8, 8], "3x8x8", None, 8, {"channels": 3}]
+)
 def test_an_image_is_three_positive_whole_numbers(image: object) -> None:
     assert refused(image=image) == f"card 'm': `image` is {image!r}; write [channels, height, width], e.g. [3, 32, 32]"
 

@@ -16,11 +16,22 @@ from torch import Tensor
 from preimage.harness.priors import Prior, SphereUniform, StandardNormal, TruncatedNormal, Uniform
 from preimage.harness.streams import Streams
 
-PRIORS: list[Prior] = [StandardNormal(), TruncatedNormal(), TruncatedNormal(0.7), Uniform(), Uniform(0.25, 3.0),
-                       SphereUniform(), SphereUniform(2.5)]
-LAWS = [(StandardNormal(), stats.norm()), (TruncatedNormal(), stats.truncnorm(-2, 2)),
-        (TruncatedNormal(0.7), stats.truncnorm(-0.7, 0.7)), (Uniform(), stats.uniform(-1, 2)),
-        (Uniform(0.25, 3.0), stats.uniform(0.25, 2.75))]
+PRIORS: list[Prior] = [
+    StandardNormal(),
+    TruncatedNormal(),
+    TruncatedNormal(0.7),
+    Uniform(),
+    Uniform(0.25, 3.0),
+    SphereUniform(),
+    SphereUniform(2.5),
+]
+LAWS = [
+    (StandardNormal(), stats.norm()),
+    (TruncatedNormal(), stats.truncnorm(-2, 2)),
+    (TruncatedNormal(0.7), stats.truncnorm(-0.7, 0.7)),
+    (Uniform(), stats.uniform(-1, 2)),
+    (Uniform(0.25, 3.0), stats.uniform(0.25, 2.75)),
+]
 
 
 def code_of(seed: int, scale: float) -> Tensor:
