@@ -1,7 +1,7 @@
 """Optimisers of codes. Here are their settings, which import no torch.
 
-``energy.RecoveryEnergy`` is what they minimise, ``metric.measure_metric`` the model's metric, ``minimise.minimise`` drives
-one over a batch of images.
+``energy.RecoveryEnergy`` is what they minimise, ``metric.measure_metric`` the model's metric; ``minimise.minimise``
+drives one over a batch of images.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from preimage.harness.errors import UsageError
 
@@ -21,11 +21,13 @@ class Encoder:
     name: ClassVar[str] = "encoder"
     needs_metric: ClassVar[bool] = False
     steps: ClassVar[int] = 1
+    tolerance: ClassVar[float] = 0.0
+    patience: ClassVar[int] = 0
 
-    def init(self, energy: Energy, position: Tensor) -> NoReturn:
+    def init(self, energy: Energy, position: Tensor) -> Any:
         """An encoder does not iterate. Raises UsageError."""
         raise UsageError("the solver 'encoder' does not iterate: the model has no encoder. Choose --set solver=lbfgs")
 
-    def step(self, energy: Energy, state: Any, streams: Streams | None, projection: Projection | None) -> NoReturn:
+    def step(self, energy: Energy, state: Any, streams: Streams | None, projection: Projection | None) -> Any:
         """An encoder does not iterate. Raises UsageError."""
         self.init(energy, state)

@@ -33,7 +33,8 @@ class RecoveryEnergy:
                  preconditioner: Preconditioner | None = None) -> None:
         check_images(target, len(target), generator.image, "the target")
         self.generator, self.distance, self.label = generator, distance, label
-        self.space, self.beta, self.operator, self.preconditioner = generator.space(space), beta, operator, preconditioner
+        self.space, self.beta, self.operator = generator.space(space), beta, operator
+        self.preconditioner = preconditioner
         if beta and self.space.prior is None:
             raise GeneratorError(f"space {space!r} has no prior, so it has no penalty: set beta=0, not {beta}")
         with torch.no_grad():

@@ -14,12 +14,12 @@ from preimage.harness.solvers.rmsprop import RMSprop
 
 
 class AdamState(NamedTuple):
-    """code, first and second: [n, dim]; count: [n, 1] float32, the steps taken."""
+    """code, first and second: [n, dim]; taken: [n, 1] float32, the steps taken."""
 
     code: Tensor
     first: Tensor
     second: Tensor
-    count: Tensor
+    taken: Tensor
 
 
 def adam_init(position: Tensor) -> AdamState:
@@ -35,20 +35,20 @@ def adam_step(adam: Adam, energy: Energy, state: AdamState, projection: Projecti
     gradient = value.gradient if metric is None else metric.adjoint(value.gradient)
     first = torch.lerp(state.first, gradient, 1 - adam.beta1)
     second = (state.second * adam.beta2).addcmul_(gradient, gradient, value=1 - adam.beta2)
-    count = state.count + 1
-    rate = _rate(adam, state.count) / (1 - adam.beta1**count)
-    move = first * rate / ((second / (1 - adam.beta2**count)).sqrt_() + adam.eps)
+    taken = state.taken + 1
+    rate = _rate(adam, state.taken) / (1 - adam.beta1**taken)
+    move = first * rate / ((second / (1 - adam.beta2**taken)).sqrt_() + adam.eps)
     code = state.code - (move if metric is None else metric.colour(move))
     if projection is not None:
         code = projection(code)
-    return AdamState(code, first, second, count), Info(state.code, value.energy, ~all_finite(value))
+    return AdamState(code, first, second, taken), Info(state.code, value.energy, ~all_finite(value))
 
 
-def _rate(adam: Adam, count: Tensor) -> Tensor | float:
-    """The learning rate of the step after ``count`` steps."""
+def _rate(adam: Adam, taken: Tensor) -> Tensor | float:
+    """The learning rate of the step after ``taken`` steps."""
     if adam.schedule == "constant":
         return adam.lr
-    return (0.5 * adam.lr) * (1 + torch.cos(count * (math.pi / adam.steps)))
+    return (0.5 * adam.lr) * (1 + torch.cos(taken * (math.pi / adam.steps)))
 
 
 class RMSpropState(NamedTuple):

@@ -22,7 +22,7 @@ class Value(NamedTuple):
 
 
 class Energy(Protocol):
-    """What is minimised over the codes of a batch of independent images. One call is one generator evaluation per image.
+    """What is minimised over the codes of a batch of independent images. One call: one generator evaluation per image.
 
     ``preconditioner`` is the model's metric for these images (see ``metric.py``), or None where the solver does not
     ask for it. ``floor``: an energy below it is rounding and nothing else; 0 where there is no such bound.
@@ -87,7 +87,8 @@ class Solver(Protocol[S]):
     command line, its row in the docs and its record in the database).
 
     ``steps`` is the most evaluations one run may spend on an image. An image has converged once its energy has gained
-    less than the share ``tolerance`` in ``patience`` evaluations; patience 0: never. Modules of settings import no torch.
+    less than the share ``tolerance`` in ``patience`` evaluations; patience 0: never. Modules of settings import no
+    torch.
     """
 
     name: ClassVar[str]
@@ -117,17 +118,17 @@ class Solver(Protocol[S]):
 
 def select_state(state: S, index: Tensor) -> S:
     """The state of some images: every tensor in it, narrowed to [k] indices."""
-    return type(state)(*(part[index] if isinstance(part, Tensor) else part for part in state))
+    return type(state)(*[part[index] if isinstance(part, Tensor) else part for part in state])
 
 
 def merge_state(state: S, index: Tensor, fresh: S) -> S:
     """The state with the images at [k] indices replaced by those of ``fresh``."""
-    def replaced(old: object, new: object) -> object:
+    def replaced(old: Any, new: Any) -> Any:
         if isinstance(old, Tensor) and isinstance(new, Tensor):
             return old.index_copy(0, index, new)
         return old
 
-    return type(state)(*(replaced(old, new) for old, new in zip(state, fresh, strict=True)))
+    return type(state)(*[replaced(old, new) for old, new in zip(state, fresh, strict=True)])
 
 
 def all_finite(value: Value) -> Tensor:

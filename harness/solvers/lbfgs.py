@@ -18,8 +18,8 @@ class Lbfgs:
     """Limited-memory BFGS in the model's metric: a history and a line search per image, one evaluation per step.
 
     The initial inverse Hessian is that of the model's mean Gauss-Newton Hessian, rescaled by the secant ratio in that
-    metric; without ``metric`` it is the identity so rescaled. The line search asks for Armijo's decrease and backtracks to
-    the minimum of the cubic through both ends.
+    metric; without ``metric`` it is the identity so rescaled. The line search asks for Armijo's decrease and backtracks
+    to the minimum of the cubic through both ends.
 
     Nocedal and Wright, Numerical Optimization (2006), algorithms 7.4 and 3.5; the metric: METHODS 13.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
@@ -44,9 +45,9 @@ def measure_metric(generator: Generator, distance: Distance, codes: Tensor, labe
                    space: str = "z", operator: Callable[[Tensor], Tensor] | None = None, width: int = 128) -> Metric:
     """The metric of a model in a space, under a distance.
 
-    codes: draws from the prior, [m, dim] float32 (``DRAWS`` of them). label: [m] int64 or None. ``J`` is the Jacobian of
-    the distance's embedding of the (operated) image, of the image's pixels where the distance has none. It takes dim
-    forward-mode products per draw, each counted as one generator evaluation; ``width`` of them are made at once.
+    codes: draws from the prior, [m, dim] float32 (``DRAWS`` of them). label: [m] int64 or None. ``J`` is the Jacobian
+    of the distance's embedding of the (operated) image, of the image's pixels where the distance has none. It takes
+    dim forward-mode products per draw, each counted as one generator evaluation; ``width`` of them are made at once.
     A network with an operation that has no forward-mode derivative gets the same products by differentiating ``J^T w``
     in w. Raises GeneratorError where J is not finite.
     """
@@ -61,7 +62,7 @@ def measure_metric(generator: Generator, distance: Distance, codes: Tensor, labe
         embedded = embedding is not None
         if embedding is not None:
             return embedding
-        return images.flatten(1) * images[0].numel() ** -0.5
+        return images.flatten(1) * (1 / math.sqrt(images[0].numel()))
 
     products: Literal["forward", "double backward"] = "forward"
     count, dim = codes.shape
@@ -78,30 +79,31 @@ def measure_metric(generator: Generator, distance: Distance, codes: Tensor, labe
             products = "double backward"
             jacobian = _jacobian(at, codes[i], tangents, width, _double_backward)
         size = jacobian.shape[1]
-        for part in jacobian.split(1 << 16, dim=1):  # float64 of a part of the outputs at a time
+        for part in torch.split(jacobian, 1 << 16, dim=1):  # float64 of a part of the outputs at a time
             total += part.double() @ part.double().T
     squared = distance.squared or not embedded
     divisor = 1 if squared else size
     matrix = total / (count * divisor)
     if not torch.isfinite(matrix).all():
-        raise GeneratorError(f"the Jacobian of {type(generator).__name__} is not finite at {count} draws from its prior. "
-                             "Run `preimage check` on the model, or use a solver that needs no metric")
+        raise GeneratorError(f"the Jacobian of {type(generator).__name__} is not finite at draws from its prior "
+                             f"({count} were taken). Run `preimage check` on the model, or use a solver that needs "
+                             "no metric")
     return Metric((matrix + matrix.T) / 2, divisor, squared, embedded, count * dim, products)
 
 
 def _jacobian(outputs: Callable[[Tensor], Tensor], code: Tensor, tangents: Tensor, width: int,
               products: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor]) -> Tensor:
     """The transposed Jacobian at one code [dim], [dim, k]: ``width`` rows at a time."""
-    return torch.cat([products(outputs, code.expand(len(part), -1), part) for part in tangents.split(width)])
+    return torch.cat([products(outputs, code.expand(len(part), -1), part) for part in torch.split(tangents, width)])
 
 
 def _forward(outputs: Callable[[Tensor], Tensor], codes: Tensor, tangents: Tensor) -> Tensor:
     """J t for each image by forward-mode differentiation."""
     with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns once that an operation of complex type loses its tangent
-        dual = forward_ad.make_dual(codes.contiguous(), tangents.contiguous())
+        dual = forward_ad.make_dual(codes.contiguous(), tangents)  # type: ignore[no-untyped-call]  # torch has no types here
         result = outputs(dual)
-        tangent = forward_ad.unpack_dual(result).tangent
+        tangent: Tensor | None = forward_ad.unpack_dual(result).tangent  # type: ignore[no-untyped-call]  # nor here
         return torch.zeros_like(result) if tangent is None else tangent.clone()
 
 
@@ -121,10 +123,10 @@ def _double_backward(outputs: Callable[[Tensor], Tensor], codes: Tensor, tangent
 
 
 class MetricPreconditioner:
-    """``H = (2 (A + 0.01 lambda_max I))^-1``: the inverse of the mean Gauss-Newton Hessian of a squared distance, damped.
+    """``H = (2 (A + damping lambda_max I))^-1``: the inverse of a squared distance's mean Gauss-Newton Hessian, damped.
 
-    A distance f that is not squared, ``f^2 = F``, has along a step the Gauss-Newton Hessian ``D A / f``, so its H is that
-    of F times ``2 f / D``: this is ``scale``. ``colour`` is ``L = Q c (lambda + 0.01 lambda_max)^-1/2`` with
+    A distance f that is not squared, ``f^2 = F``, has along a step the Gauss-Newton Hessian ``D A / f``, so its H is
+    that of F times ``2 f / D``: this is ``scale``. ``colour`` is ``L = Q c (lambda + damping lambda_max)^-1/2`` with
     ``trace(L L^T) = dim``, so that white steps and coloured steps are equally long on average.
 
     metrics: one per label (or just one), of one distance. which: for each image its metric, [n] int64; None: the first.

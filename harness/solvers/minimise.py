@@ -42,11 +42,13 @@ class Minimum(NamedTuple):
 class Track(NamedTuple):
     """Where images stand, [k] each: index in the batch, best energy and code so far, and counters.
 
-    goal: the energy to fall below to have gained. idle: evaluations since the last gain; spent: since the last start;
-    evaluations: in all. restarts: how many.
+    present: False for an image that has left already and still fills a place in the batch. goal: the energy to fall
+    below to have gained. idle: evaluations since the last gain; spent: since the last start; evaluations: in all.
+    restarts: how many.
     """
 
     image: Tensor
+    present: Tensor
     energy: Tensor
     code: Tensor
     goal: Tensor
@@ -60,15 +62,16 @@ def minimise(energy: Energy, solver: Solver[Any], start: Tensor, *, projection: 
              redraw: Redraw | None = None, streams: Streams | None = None, stop: Stop | None = None) -> Minimum:
     """Minimise each image's energy from its start [n, dim]; keep the best iterate seen, never the last.
 
-    Images that have converged leave the batch, each at a time that its own numbers alone decide. One that went non-finite
-    starts again, with all its steps, at a code from ``redraw``. ``stop`` defaults to the solver's tolerance and patience.
+    Images that have converged leave the batch, each at a time that its own numbers alone decide. One that went
+    non-finite starts again, with all its steps, at a code from ``redraw``. ``stop`` defaults to the solver's tolerance
+    and patience.
     """
     stop = stop or Stop(solver.tolerance, solver.patience)
     start = start if projection is None else projection(start)
     result = track = _track(start)
     outcome = [Outcome.NON_FINITE] * len(start)
     state = solver.init(energy, start)
-    while len(track.image):
+    while len(track.image) > 0:
         rounds = min(stop.interval, solver.steps - int(track.spent.max()))
         for _ in range(rounds):
             state, info = solver.step(energy, state, streams, projection)
@@ -77,25 +80,26 @@ def minimise(energy: Energy, solver: Solver[Any], start: Tensor, *, projection: 
                                    code=torch.where(better.unsqueeze(1), info.code, track.code))
         track = _count(track, rounds, stop)
         lost = info.done & ~torch.isfinite(info.energy)
-        again = lost & (track.restarts < (0 if redraw is None else stop.restarts))
-        ends = _ends(track, info.done & ~again, lost, energy.floor, solver.steps, stop)
+        again = lost & track.present & (track.restarts < (0 if redraw is None else stop.restarts))
+        ends = _ends(track, info.done & ~again, lost & ~again, energy.floor, solver.steps, stop)
         if redraw is not None and bool(again.any()):
-            index = again.nonzero().squeeze(1)
+            index = _where(again)
             fresh = redraw(track.image[index])
             fresh = fresh if projection is None else projection(fresh)
             state = merge_state(state, index, solver.init(energy.select(index), fresh))
             track = _restarted(track, again)
-            ends = ends.masked_fill(again, GOES_ON)
-        gone = ends != GOES_ON
-        if bool(gone.any()):
-            for image, end in zip(track.image[gone].tolist(), ends[gone].tolist(), strict=True):
+        leaving = _where(ends != GOES_ON)
+        if len(leaving):
+            for image, end in zip(track.image[leaving].tolist(), ends[leaving].tolist(), strict=True):
                 outcome[image] = ENDS[end]
-            leaving = select_state(track, gone.nonzero().squeeze(1))
-            result = merge_state(result, leaving.image, leaving)
-            index = (~gone).nonzero().squeeze(1)
-            track, state = select_state(track, index), select_state(state, index)
-            energy = energy.select(index)
-            streams = None if streams is None else streams.select(index)
+            result = merge_state(result, track.image[leaving], select_state(track, leaving))
+            track = track._replace(present=track.present & (ends == GOES_ON),
+                                   spent=track.spent.index_fill(0, leaving, 0))
+            staying = _staying(track.present)
+            if len(staying) < len(track.image):
+                track, state = select_state(track, staying), select_state(state, staying)
+                energy = energy.select(staying)
+                streams = None if streams is None else streams.select(staying)
     return Minimum(result.code, result.energy, result.evaluations, outcome)
 
 
@@ -123,11 +127,12 @@ def _track(start: Tensor) -> Track:
     count = len(start)
     zero = torch.zeros(count, dtype=torch.int64, device=start.device)
     worst = torch.full((count,), torch.inf, device=start.device)
-    return Track(torch.arange(count, device=start.device), worst, start, worst, zero, zero, zero, zero)
+    image = torch.arange(count, device=start.device)
+    return Track(image, image >= 0, worst, start, worst, zero, zero, zero, zero)
 
 
 def _count(track: Track, rounds: int, stop: Stop) -> Track:
-    """The counters after some evaluations of every image."""
+    """The counters after some evaluations of every image; of an image that has left they mean nothing."""
     gained = track.energy < track.goal
     return track._replace(
         goal=torch.where(gained, track.energy - stop.tolerance * track.energy.abs(), track.goal),
@@ -135,6 +140,23 @@ def _count(track: Track, rounds: int, stop: Stop) -> Track:
         spent=track.spent + rounds,
         evaluations=track.evaluations + rounds,
     )
+
+
+def _where(mask: Tensor) -> Tensor:
+    """The indices at which a mask [k] holds, ascending."""
+    return mask.nonzero().squeeze(1)
+
+
+def _staying(present: Tensor) -> Tensor:
+    """The indices [m] of the images to keep in the batch: those present, and as many that have left as round the width.
+
+    Each new width costs a convolution library some set-up, so widths are multiples of an eighth of a power of two.
+    """
+    count = int(present.sum())
+    unit = max(1, (1 << max(count - 1, 0).bit_length()) // 8)
+    width = min(-(-count // unit) * unit, len(present))
+    first = torch.sort(present.to(torch.int8), descending=True, stable=True).indices[:width]
+    return torch.sort(first).values
 
 
 def _restarted(track: Track, again: Tensor) -> Track:
@@ -146,10 +168,10 @@ def _restarted(track: Track, again: Tensor) -> Track:
 def _ends(track: Track, done: Tensor, lost: Tensor, floor: float, steps: int, stop: Stop) -> Tensor:
     """For each image the index into ``ENDS`` of how it ended, or GOES_ON, [k] int64."""
     exact = track.energy <= floor
+    spent = track.spent >= steps
     converged = (track.idle >= stop.patience) if stop.patience else torch.zeros_like(done)
-    over = (track.spent >= steps) | converged | done | exact
+    over = (spent | converged | done | exact) & track.present
     ends = torch.full_like(track.image, GOES_ON)
-    for end, applies in enumerate((track.spent >= steps, converged, done, exact, over & (track.restarts > 0),
-                                   over & lost, over & torch.isinf(track.energy))):
-        ends = ends.masked_fill(applies, end)
+    for end, applies in enumerate((spent, converged, done, exact, track.restarts > 0, lost, torch.isinf(track.energy))):
+        ends = ends.masked_fill(over & applies, end)
     return ends

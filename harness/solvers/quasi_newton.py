@@ -1,8 +1,8 @@
 """The steps of L-BFGS on a batch of independent images: a state machine whose every step is one evaluation per image.
 
-An image's trial point is ``code + step * direction``. If it is accepted, the pair ``(s, y)`` enters the image's history and
-a new direction follows; if not, the step shrinks and the next evaluation is the next trial. Images that search and images
-that turn stand side by side in the same batch: all is done by masks.
+An image's trial point is ``code + step * direction``. If it is accepted, the pair ``(s, y)`` enters the image's history
+and a new direction follows; if not, the step shrinks and the next evaluation is the next trial. Images that search and
+images that turn stand side by side in the same batch: all is done by masks.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def lbfgs_init(lbfgs: Lbfgs, position: Tensor) -> LbfgsState:
                       history, position.new_zeros(count, lbfgs.memory))
 
 
-def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState, projection: Projection | None) -> tuple[LbfgsState, Info]:
+def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState,
+               projection: Projection | None) -> tuple[LbfgsState, Info]:
     """One trial per image, and what follows from it."""
     metric = required_preconditioner(energy, "lbfgs", "metric=false") if lbfgs.metric else None
     trial = torch.addcmul(state.code, state.step.unsqueeze(1), state.direction)
@@ -67,7 +68,7 @@ def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState, projection: Proj
     value = energy(trial)
     push = trial - state.code
     slope = _dot(state.gradient, push)
-    # The first trial is accepted if finite. A projected step may point uphill: it must then bring a decrease all the same.
+    # The first trial is accepted if finite. A projected step may point uphill, and must bring a decrease all the same.
     accepted = all_finite(value) & (value.energy <= state.energy + lbfgs.armijo * slope.clamp_max(0.0))
     first = torch.isinf(state.energy)
 
@@ -96,7 +97,8 @@ def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState, projection: Proj
             Info(trial, value.energy, done))
 
 
-def _remember(state: LbfgsState, push: Tensor, pull: Tensor, wanted: Tensor, metric: Preconditioner | None) -> LbfgsState:
+def _remember(state: LbfgsState, push: Tensor, pull: Tensor, wanted: Tensor,
+              metric: Preconditioner | None) -> LbfgsState:
     """The state with the pair (s, y) in the history of the wanted images, where its curvature is positive."""
     curvature = _dot(push, pull)
     size = _dot(pull, pull)
@@ -116,7 +118,7 @@ def _two_loop(gradient: Tensor, pushes: Tensor, pulls: Tensor, weight: Tensor, g
     """``H g`` by the two-loop recursion (Nocedal and Wright, algorithm 7.4); a pair of weight 0 changes nothing."""
     memory = pushes.shape[1]
     vector = gradient
-    shares = []
+    shares: list[Tensor] = []
     for i in reversed(range(memory)):
         share = weight[:, i] * _dot(pushes[:, i], vector)
         shares.append(share.unsqueeze(1))
@@ -132,7 +134,8 @@ def _initial_scale(energy: Tensor, gradient: Tensor, metric: Preconditioner | No
     """The scale of H before any pair: what the metric says, or a first step of length 1."""
     if metric is not None:
         return metric.scale(energy)
-    return 1 / gradient.norm(dim=1).clamp_min(1e-30)
+    size: Tensor = torch.linalg.vector_norm(gradient, dim=1)
+    return 1 / size.clamp_min(1e-30)
 
 
 def _shrinkage(before: Tensor, after: Tensor, slope: Tensor, slope_after: Tensor) -> Tensor:
@@ -148,4 +151,5 @@ def _shrinkage(before: Tensor, after: Tensor, slope: Tensor, slope_after: Tensor
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
     """Inner products per image, [n]."""
-    return torch.linalg.vecdot(x, y)
+    products: Tensor = torch.linalg.vecdot(x, y)
+    return products
