@@ -21,11 +21,11 @@ class UnknownName(UsageError):
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         guess = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-        plural = "classes" if kind == "class" else f"{kind}s"
+        plural = {"class": "classes", "family": "families"}.get(kind, f"{kind}s")
         super().__init__(f"unknown {kind} {name!r}.{guess} Type `preimage list {plural}` to see all {len(names)}.")
 
 
-class CardError(PreimageError):
+class CardError(UsageError):
     """A model card with a missing, unknown or impossible field."""
 
 
