@@ -10,7 +10,7 @@ from preimage.harness.asking import recovery_of_samples, recovery_of_split
 from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
 from preimage.harness.errors import Refused
 from preimage.harness.options import RecoveryOptions
-from preimage.harness.rows import Estimate, Rows
+from preimage.harness.rows import Rows
 
 
 class Overfitting:
@@ -24,22 +24,27 @@ class Overfitting:
     question = "Has the model memorised its training images?"
     options = RecoveryOptions
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
-        "mre_gap": MetricInfo("share", "lower", "(median val error - median train error) / median val error; flagged > 0.10"),
+        "mre_gap": MetricInfo(
+            "share", "lower", "(median val error - median train error) / median val error; flagged > 0.10"
+        ),
         "mre_train": MetricInfo("squared pixel", "none", "median recovery error of training images"),
         "mre_val": MetricInfo("squared pixel", "none", "median recovery error of validation images"),
         "mre_generated": MetricInfo("squared pixel", "none", "median recovery error of the model's own samples"),
         "ks_statistic": MetricInfo("share", "lower", "largest distance between the two laws of errors"),
-        "ks_p_value": MetricInfo("probability", "none", "of errors as different as these if train and val were alike; "
-                                 "flagged < 0.01"),
+        "ks_p_value": MetricInfo(
+            "probability", "none", "of errors as different as these if train and val were alike; flagged < 0.01"
+        ),
     }
 
     def requests(self, model: Model, data: Data, options: RecoveryOptions) -> dict[str, Ask]:
         """The model's training images, validation images, and its own samples."""
         if "train" not in data.sizes:
             raise Refused(f"data set {data.name!r} has no training split")
-        return {"train": recovery_of_split(model, data, "train", options),
-                "val": recovery_of_split(model, data, "val", options),
-                "generated": recovery_of_samples(model, data, "val", options)}
+        return {
+            "train": recovery_of_split(model, data, "train", options),
+            "val": recovery_of_split(model, data, "val", options),
+            "generated": recovery_of_samples(model, data, "val", options),
+        }
 
     def summarise(self, rows: Mapping[str, Rows], options: RecoveryOptions) -> list[Score]:
         """The gap, the two-sample test and the medians (Webster's Table 1)."""
@@ -49,9 +54,11 @@ class Overfitting:
         ks, p_value = statistics.kolmogorov_smirnov(error["train"], error["val"])
         scores = {
             "mre_gap": statistics.median_recovery_gap(error["train"], error["val"]),
-            "mre_train": statistics.median(error["train"]), "mre_val": statistics.median(error["val"]),
-            "mre_generated": statistics.median(error["generated"]), "ks_statistic": ks,
-            "ks_p_value": Estimate(p_value, None, None, ks.n),
+            "mre_train": statistics.median(error["train"]),
+            "mre_val": statistics.median(error["val"]),
+            "mre_generated": statistics.median(error["generated"]),
+            "ks_statistic": ks,
+            "ks_p_value": p_value,
         }
         return [Score(f"{name}{variant(options)}", estimate) for name, estimate in scores.items()]
 

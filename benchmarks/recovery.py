@@ -19,19 +19,24 @@ class RecoveryBenchmark:
     question = "How near do the model's images come to real test images?"
     options = RecoveryOptions
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
-        "mse": MetricInfo("squared pixel", "lower", "mean over images of the mean squared error of the recovered image"),
+        "mse": MetricInfo(
+            "squared pixel", "lower", "mean over images of the mean squared error of the recovered image"
+        ),
         "mse_median": MetricInfo("squared pixel", "lower", "median over images of the mean squared error"),
         "psnr": MetricInfo("dB", "higher", "10 log10(1 / mse)"),
         "l2": MetricInfo("pixel norm", "lower", "mean over images of the Euclidean norm of the error"),
-        "floor_mse": MetricInfo("squared pixel", "none",
-                                "mse on the model's own samples: what the solver misses, not the model"),
+        "floor_mse": MetricInfo(
+            "squared pixel", "none", "mse on the model's own samples: what the solver misses, not the model"
+        ),
         "share_outside_prior": MetricInfo("share", "none", "recovered codes outside the prior's plausible set"),
     }
 
     def requests(self, model: Model, data: Data, options: RecoveryOptions) -> dict[str, Ask]:
         """Test images, and as many samples of the model."""
-        return {"test": recovery_of_split(model, data, "test", options),
-                "floor": recovery_of_samples(model, data, "test", options)}
+        return {
+            "test": recovery_of_split(model, data, "test", options),
+            "floor": recovery_of_samples(model, data, "test", options),
+        }
 
     def summarise(self, rows: Mapping[str, Rows], options: RecoveryOptions) -> list[Score]:
         """Scores from the per-image errors of both."""
@@ -39,8 +44,10 @@ class RecoveryBenchmark:
 
         test, suffix = rows["test"], variant(options)
         scores = [
-            Score(f"mse{suffix}", statistics.mean(test["mse"])), Score(f"mse_median{suffix}", statistics.median(test["mse"])),
-            Score(f"psnr{suffix}", statistics.psnr(test["mse"])), Score(f"l2{suffix}", statistics.mean(test["l2"])),
+            Score(f"mse{suffix}", statistics.mean(test["mse"])),
+            Score(f"mse_median{suffix}", statistics.median(test["mse"])),
+            Score(f"psnr{suffix}", statistics.psnr(test["mse"])),
+            Score(f"l2{suffix}", statistics.mean(test["l2"])),
             Score(f"floor_mse{suffix}", statistics.mean(rows["floor"]["mse"])),
         ]
         if "outside_prior" in test.values:

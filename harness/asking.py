@@ -9,7 +9,9 @@ from preimage.harness.requests import LabelRule, ModelMetric, Neighbours, Recove
 from preimage.harness.solvers.encoder import Encoder
 
 
-def recovery_of_split(model: Model, data: Data, split: str, options: RecoveryOptions, *, every_label: bool = False) -> Ask:
+def recovery_of_split(
+    model: Model, data: Data, split: str, options: RecoveryOptions, *, every_label: bool = False
+) -> Ask:
     """Recover the first ``options.limit`` images of a split, under their own label (under every label where asked).
 
     Raises Refused where the model cannot be asked: other image shape, other classes.
@@ -62,19 +64,47 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
     if model.is_reference:
         assert isinstance(images, Split)
         return Neighbours(
-            model=model.key, images=images, train=data.split("train"), train_size=_train_size(model, data), label=label,
-            distance=options.distance, labels=data.num_classes if every_label else 0, block=options.block,
-            threads=options.threads, seed=options.seed)
+            model=model.key,
+            images=images,
+            train=data.split("train"),
+            train_size=_train_size(model, data),
+            label=label,
+            distance=options.distance,
+            labels=data.num_classes if every_label else 0,
+            block=options.block,
+            threads=options.threads,
+            seed=options.seed,
+        )
     space = options.space or model.card.space
     if space not in model.dims:
         raise UsageError(f"model {model.card.name!r} has no latent space {space!r}; it has {', '.join(model.dims)}")
     solver = Encoder() if model.has_encoder and options.encoder else options.solver
     metric = None
     if solver.needs_metric:
-        metric = ModelMetric(model=model.key, space=space, distance=options.distance, dim=model.dims[space],
-                             labels=model.card.num_classes, threads=options.threads, seed=options.seed)
+        metric = ModelMetric(
+            model=model.key,
+            space=space,
+            distance=options.distance,
+            dim=model.dims[space],
+            labels=model.card.num_classes,
+            threads=options.threads,
+            seed=options.seed,
+        )
     restarts, draws = (1, 1) if isinstance(solver, Encoder) else (options.restarts, options.draws)
     return Recovery(
-        model=model.key, images=images, label=label, space=space, distance=options.distance, solver=solver,
-        restarts=restarts, draws=draws, penalty=options.penalty, project=options.project, labels=model.card.num_classes,
-        metric=metric, block=options.block, threads=options.threads, seed=options.seed)
+        model=model.key,
+        images=images,
+        label=label,
+        space=space,
+        distance=options.distance,
+        solver=solver,
+        restarts=restarts,
+        draws=draws,
+        penalty=options.penalty,
+        project=options.project,
+        labels=model.card.num_classes,
+        metric=metric,
+        block=options.block,
+        threads=options.threads,
+        seed=options.seed,
+    )

@@ -11,7 +11,7 @@ from preimage.harness.errors import DatasetError, Refused
 from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.rows import Estimate, Rows
 
-O = TypeVar("O", contravariant=True)  # noqa: E741  # options
+Options = TypeVar("Options", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Score(NamedTuple):
     estimate: Estimate
 
 
-class Ask(NamedTuple):
+@dataclass(frozen=True)
+class Ask:
     """A request and how many images of it are wanted."""
 
     request: Request
@@ -39,7 +40,7 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """What a benchmark may know of a model: its card, its identity, its native latent space."""
+    """What a benchmark may know of a model: its card, its identity, the dimensions of its spaces."""
 
     card: ModelCard
     key: ModelKey
@@ -80,8 +81,8 @@ class Data:
         return name
 
 
-class Benchmark(Protocol, Generic[O]):
-    """An evaluation. ``options`` is a frozen dataclass whose fields, with their defaults, are its documented options."""
+class Benchmark(Protocol, Generic[Options]):
+    """An evaluation. ``options`` is a frozen dataclass whose fields and their defaults are its options."""
 
     name: str
     version: int
@@ -89,11 +90,11 @@ class Benchmark(Protocol, Generic[O]):
     metrics: Mapping[str, MetricInfo]
     options: type[Any]
 
-    def requests(self, model: Model, data: Data, options: O) -> dict[str, Ask]:
+    def requests(self, model: Model, data: Data, options: Options) -> dict[str, Ask]:
         """What has to be measured, by role. Raises Refused with the reason where the model cannot be scored."""
         ...
 
-    def summarise(self, rows: Mapping[str, Rows], options: O) -> list[Score]:
+    def summarise(self, rows: Mapping[str, Rows], options: Options) -> list[Score]:
         """Scores from the rows of each role: first images first, as many as were asked."""
         ...
 
@@ -106,5 +107,7 @@ def metric_info(benchmark: Benchmark[Any], metric: str) -> MetricInfo:
 def same_images(model: Model, data: Data) -> None:
     """Raises Refused where the model's images are not of the data set's shape."""
     if model.card.image != data.image:
-        raise Refused(f"makes images of {model.card.image}; data set {data.name!r} has {data.image}. "
-                      f"Register a reader of the data that resizes to {model.card.image}")
+        raise Refused(
+            f"makes images of {model.card.image}; data set {data.name!r} has {data.image}. "
+            f"Register a reader of the data that resizes to {model.card.image}"
+        )

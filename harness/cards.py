@@ -166,8 +166,10 @@ def _weights(value: object, source: str, folder: Path | None) -> Weights | None:
     if isinstance(value, str):
         value = {"uri": value}
     if not isinstance(value, Mapping) or not set(value) <= {"uri", "sha256"} or not isinstance(value.get("uri"), str):
-        raise CardError(f"{source}: `weights` is {value!r}; write a path, or uri and sha256: "
-                        "weights: {uri: hf://org/repo@revision/file, sha256: ...}")
+        raise CardError(
+            f"{source}: `weights` is {value!r}; write a path, or uri and sha256: "
+            "weights: {uri: hf://org/repo@revision/file, sha256: ...}"
+        )
     uri, sha256 = value["uri"], value.get("sha256")
     if sha256 is not None and not (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):
         raise CardError(f"{source}: `sha256` is {sha256!r}; it must be 64 hexadecimal digits in quotes")
@@ -187,8 +189,10 @@ def read_card(path: Path) -> ModelCard:
     except yaml.YAMLError as error:
         raise CardError(f"the card {str(path)!r} is not YAML: {error}") from error
     if not isinstance(settings, dict):
-        raise CardError(f"the card {str(path)!r} holds {type(settings).__name__}, not a table of fields: "
-                        f"{', '.join(_REQUIRED)}, ...")
+        raise CardError(
+            f"the card {str(path)!r} holds {type(settings).__name__}, not a table of fields: "
+            f"{', '.join(_REQUIRED)}, ..."
+        )
     return card_from(settings, source=f"card {str(path)!r}", folder=path.resolve().parent)
 
 

@@ -25,7 +25,7 @@ class Distance(Protocol):
 
 
 class SquaredL2:
-    """The mean squared difference over the D values of an image (METHODS 1); its square root times sqrt(D) is ``l2``."""
+    """The mean squared difference over the D values of an image (METHODS 1): ``l2`` squared, over D."""
 
     name = "squared-l2"
     squared = True
@@ -35,7 +35,8 @@ class SquaredL2:
 
     def embed(self, x: Tensor) -> Tensor | None:
         flat = x.flatten(1)
-        return flat * flat.shape[1] ** -0.5
+        scaled: Tensor = flat * float(flat.shape[1]) ** -0.5
+        return scaled
 
 
 class L2:
@@ -49,7 +50,9 @@ class L2:
 
         squares = (x - y).square().flatten(1).sum(dim=1)
         apart = squares > 0
-        return torch.where(apart, torch.where(apart, squares, torch.ones_like(squares)).sqrt(), torch.zeros_like(squares))
+        return torch.where(
+            apart, torch.where(apart, squares, torch.ones_like(squares)).sqrt(), torch.zeros_like(squares)
+        )
 
     def embed(self, x: Tensor) -> Tensor | None:
         return x.flatten(1)

@@ -25,7 +25,9 @@ def build(family: str, config: Config, weights: Mapping[str, Tensor]) -> Generat
     return prepare(installed().families[family].build(config, weights))
 
 
-def load(card: ModelCard, registry: Registry, device: torch.device | str = "cpu", *, offline: bool = False) -> Generator:
+def load(
+    card: ModelCard, registry: Registry, device: torch.device | str = "cpu", *, offline: bool = False
+) -> Generator:
     """The model's generator, prepared on the device.
 
     Raises CardError for a family that is not installed or a generator that is not what the card says.
@@ -45,7 +47,9 @@ def load(card: ModelCard, registry: Registry, device: torch.device | str = "cpu"
             config, weights = dict(read_config), dict(read_weights)
         generator = family.build({**config, **card.config}, weights)
     if not isinstance(generator, Generator):
-        raise GeneratorError(f"model {card.name!r}: its loader returned {type(generator).__name__}, not a preimage Generator")
+        raise GeneratorError(
+            f"model {card.name!r}: its loader returned {type(generator).__name__}, not a preimage Generator"
+        )
     _check_against_card(generator, card)
     return prepare(generator, device)
 
@@ -57,15 +61,23 @@ def _check_against_card(generator: Generator, card: ModelCard) -> None:
     if tuple(generator.image) != tuple(card.image):
         raise CardError(f"card {card.name!r}: `image` is {card.image}, the generator makes {tuple(generator.image)}")
     if generator.num_classes != card.num_classes:
-        raise CardError(f"card {card.name!r}: `num_classes` is {card.num_classes}, the generator has {generator.num_classes}")
+        raise CardError(
+            f"card {card.name!r}: `num_classes` is {card.num_classes}, the generator has {generator.num_classes}"
+        )
     if card.space not in generator.spaces:
-        raise CardError(f"card {card.name!r}: `space` is {card.space!r}, the generator has {', '.join(generator.spaces)}")
+        raise CardError(
+            f"card {card.name!r}: `space` is {card.space!r}, the generator has {', '.join(generator.spaces)}"
+        )
 
 
 def model_key(card: ModelCard, generator: Generator | None, *, offline: bool = False) -> ModelKey:
-    """The model's identity: the hash of family, settings, weights and version (and of its state, if defined in code)."""
-    said: dict[str, object] = {"family": card.family, "config": dict(card.config), "version": card.version,
-                               "kind": card.kind}
+    """The model's identity: the hash of family, settings, weights and version (of its state, if it is code)."""
+    said: dict[str, object] = {
+        "family": card.family,
+        "config": dict(card.config),
+        "version": card.version,
+        "kind": card.kind,
+    }
     if card.load is not None and generator is not None:
         said["state"] = _state_hash(generator)
     elif card.weights is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from preimage.harness.errors import UsageError
+from preimage.harness.settings import option
 from preimage.harness.solvers.lbfgs import Lbfgs
 
 if TYPE_CHECKING:
@@ -22,18 +23,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def option(default: Any, meaning: str) -> Any:
-    """A field of an options or settings dataclass with its default and one line that says what it is."""
-    return field(default=default, metadata={"meaning": meaning})
-
-
 @dataclass(frozen=True, kw_only=True)
 class RecoveryOptions:
     """How images are recovered: what every benchmark that recovers images lets one set (METHODS 1)."""
 
     limit: int | None = option(None, "images per split: the first so many; all of them where not set")
     distance: str = option("squared-l2", "what is minimised over codes")
-    solver: Solver[Any] = field(default_factory=Lbfgs, metadata={"meaning": "the optimiser; its settings: solver.steps=..."})
+    solver: Solver[Any] = field(
+        default_factory=Lbfgs, metadata={"meaning": "the optimiser; its settings: solver.steps=..."}
+    )
     restarts: int = option(1, "independent runs per image, the best kept")
     draws: int = option(1, "each restart starts at the nearest of so many prior samples")
     penalty: float = option(0.0, "beta of Creswell's prior penalty, -beta/d log p(z)")
@@ -45,7 +43,9 @@ class RecoveryOptions:
     seed: int = option(0, "of every random stream")
 
 
-def options_from(kind: type[T], settings: Mapping[str, Any], solvers: Catalogue[type[Solver[Any]]], *, source: str) -> T:
+def options_from(
+    kind: type[T], settings: Mapping[str, Any], solvers: Catalogue[type[Solver[Any]]], *, source: str
+) -> T:
     """An options record from plain settings, e.g. ``{"limit": 96, "solver": {"name": "adam", "steps": 750}}``.
 
     ``solver.steps`` is the same as ``solver: {steps: ...}``. Raises UsageError for an unknown option or a wrong value.
@@ -54,9 +54,14 @@ def options_from(kind: type[T], settings: Mapping[str, Any], solvers: Catalogue[
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # every options type is a dataclass
     for name in (*own, *nested):
         if name not in known:
-            raise UsageError(f"{source}: unknown option {name!r}.{_guess(name, known)} Options: {', '.join(sorted(known))}")
-    values = {name: _coerce(value, _types(kind)[name], f"{source}: option {name!r}") for name, value in own.items()
-              if name != "solver"}
+            raise UsageError(
+                f"{source}: unknown option {name!r}.{_guess(name, known)} Options: {', '.join(sorted(known))}"
+            )
+    values = {
+        name: _coerce(value, _types(kind)[name], f"{source}: option {name!r}")
+        for name, value in own.items()
+        if name != "solver"
+    }
     if "solver" in known and ("solver" in own or "solver" in nested):
         given = {"name": own["solver"]} if "solver" in own else {}
         values["solver"] = _solver({**given, **nested.get("solver", {})}, kind, solvers, source)
@@ -79,21 +84,27 @@ def _nested(settings: Mapping[str, Any], source: str) -> tuple[dict[str, dict[st
     return nested, own
 
 
-def _solver(settings: dict[str, Any], kind: type[Any], solvers: Catalogue[type[Solver[Any]]], source: str) -> Solver[Any]:
+def _solver(
+    settings: dict[str, Any], kind: type[Any], solvers: Catalogue[type[Solver[Any]]], source: str
+) -> Solver[Any]:
     default = kind().solver
     chosen = solvers[str(settings.pop("name", default.name))]
     known = _types(chosen)
     for name in settings:
         if name not in known:
-            raise UsageError(f"{source}: solver {chosen.name!r} has no setting {name!r}.{_guess(name, known)} "
-                             f"Its settings: {', '.join(sorted(known))}")
-    values = {name: _coerce(value, known[name], f"{source}: option 'solver.{name}'") for name, value in settings.items()}
+            raise UsageError(
+                f"{source}: solver {chosen.name!r} has no setting {name!r}.{_guess(name, known)} "
+                f"Its settings: {', '.join(sorted(known))}"
+            )
+    values = {
+        name: _coerce(value, known[name], f"{source}: option 'solver.{name}'") for name, value in settings.items()
+    }
     base = default if isinstance(default, chosen) else chosen()
     return dataclasses.replace(base, **values)  # type: ignore[type-var]  # every solver is a dataclass
 
 
 def _types(kind: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(kind, localns={"Solver": Any})
+    hints = typing.get_type_hints(kind, localns={"Solver": type})  # solvers are read by _solver, not by their type
     return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
 
 
@@ -164,12 +175,18 @@ def plain_options(options: Any) -> dict[str, Any]:
 def described(kind: type[Any]) -> list[tuple[str, str, str]]:
     """(name, default, meaning) of every option or setting, for ``--help``, ``list`` and the docs."""
     default = kind()
-    return [(f.name, _shown(getattr(default, f.name)), str(f.metadata.get("meaning", "")))
-            for f in dataclasses.fields(kind)]
+    return [
+        (f.name, _shown(getattr(default, f.name)), str(f.metadata.get("meaning", ""))) for f in dataclasses.fields(kind)
+    ]
 
 
 def _shown(value: Any) -> str:
     if dataclasses.is_dataclass(value):
         return str(getattr(value, "name", value))
-    return {None: "not set", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, (int, float)) \
-        or isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        {None: "not set", True: "true", False: "false"}.get(value, str(value))
+        if not isinstance(value, (int, float)) or isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

@@ -62,7 +62,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Plan:
-    """Evaluations, and the work they need in an order in which it can be done: stages, each building on those before."""
+    """Evaluations, and the work they need in stages, each building on those before."""
 
     evaluations: list[Evaluation]
     stages: list[list[Work]]
@@ -81,15 +81,21 @@ def make_plan(registry: Registry, world: World, selection: Selection, stored: Ca
     """
     evaluations: list[Evaluation] = []
     suite = selection.suite
-    chosen = expand(registry.benchmarks, selection.benchmarks or (tuple(suite.benchmarks) if suite else tuple(registry.benchmarks)))
+    chosen = expand(
+        registry.benchmarks, selection.benchmarks or (tuple(suite.benchmarks) if suite else tuple(registry.benchmarks))
+    )
     options = _options(registry, chosen, selection)
     if selection.dataset is not None:
         registry.datasets[selection.dataset]  # an unknown name is a usage error here, a refusal from a card
     for name in expand(registry.models, selection.models or (suite.models if suite else ("*",))):
         card = registry.models[name]
         dataset = selection.dataset or (suite.dataset if suite and suite.dataset else None) or card.dataset
-        mine = [Evaluation(card, dataset, registry.benchmarks[b], suite.name if suite else "", options[b], ModelKey(name, ""))
-                for b in chosen]
+        mine = [
+            Evaluation(
+                card, dataset, registry.benchmarks[b], suite.name if suite else "", options[b], ModelKey(name, "")
+            )
+            for b in chosen
+        ]
         evaluations += mine
         _ask(mine, name, dataset, world)
     return Plan(evaluations, _stages(evaluations, stored))
@@ -112,7 +118,9 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
         options[name] = options_from(kind, _merged(settings, own), registry.solvers, source=source)
     if unknown := sorted(set(selection.settings) - used):
         every = {key for name in chosen for key in registry.benchmarks[name].options.__dataclass_fields__}
-        raise UsageError(f"--set {unknown[0]}=...: no benchmark of this run has that option. Options: {', '.join(sorted(every))}")
+        raise UsageError(
+            f"--set {unknown[0]}=...: no benchmark of this run has that option. Options: {', '.join(sorted(every))}"
+        )
     return options
 
 

@@ -183,8 +183,10 @@ def _adder(catalogue: Catalogue[Any], owner: str) -> Callable[..., None]:
         thing = args[-1]
         name = args[0] if len(args) == 2 else getattr(thing, "name", None)
         if not isinstance(name, str) or not name:
-            raise PluginError(f"plug-in {owner!r} registers a {catalogue.kind} without a name: {thing!r}. "
-                              "Give it a `name`, or call register(name, thing)")
+            raise PluginError(
+                f"plug-in {owner!r} registers a {catalogue.kind} without a name: {thing!r}. "
+                "Give it a `name`, or call register(name, thing)"
+            )
         catalogue.add(name, thing, owner)
 
     return register

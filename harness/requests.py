@@ -74,8 +74,11 @@ class Request:
 
     def describe(self) -> dict[str, Any]:
         """The request as plain data: what is hashed, stored and shown as the protocol."""
-        return {"kind": self.kind, "version": self.version,
-                **{f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}}
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            **{f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)},
+        }
 
     def key(self) -> str:
         """The request's identity: sha256 of its content, 64 hexadecimal digits."""
@@ -103,7 +106,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Request):
         return value.describe()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = {"name": value.name} if hasattr(type(value), "name") else {"is": type(value).__name__.lower()}
+        name = getattr(type(value), "name", None)  # solvers have one; other records are told by their type
+        kind = {"is": type(value).__name__.lower()} if name is None else {"name": name}
         return {**kind, **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
     if isinstance(value, (tuple, list)):
         return [_plain(part) for part in value]

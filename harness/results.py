@@ -54,8 +54,10 @@ class Results:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise StoreError(f"there is no database {str(self.path)!r}. Type `preimage run` or `preimage demo` first, "
-                             "or name another with --db FILE")
+            raise StoreError(
+                f"there is no database {str(self.path)!r}. Type `preimage run` or `preimage demo` first, "
+                "or name another with --db FILE"
+            )
         with explained(self.path):
             connection = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)
             self.db = Database(connection)
@@ -64,7 +66,9 @@ class Results:
     def __enter__(self) -> Results:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -86,15 +90,31 @@ class Results:
 
     def benchmarks(self) -> list[dict[str, Any]]:
         """Every benchmark that was run: name, version, question, metrics (name -> unit, better, meaning)."""
-        return [{**row, "metrics": json.loads(row["metrics"])} for row in self.query("SELECT * FROM benchmark ORDER BY name")]
+        return [
+            {**row, "metrics": json.loads(row["metrics"])}
+            for row in self.query("SELECT * FROM benchmark ORDER BY name")
+        ]
 
     def evaluations(self) -> list[StoredEvaluation]:
         """Every benchmark applied to every model."""
-        return [StoredEvaluation(
-            row["id"], row["model"], row["dataset"], row["benchmark"], row["suite"], row["version"],
-            json.loads(row["options"]), tuple(StoredAsk(**ask) for ask in json.loads(row["asks"])), row["status"],
-            row["reason"], row["trace"], row["command"], row["created"],
-        ) for row in self.query("SELECT * FROM evaluation ORDER BY dataset, benchmark, suite, model")]
+        return [
+            StoredEvaluation(
+                row["id"],
+                row["model"],
+                row["dataset"],
+                row["benchmark"],
+                row["suite"],
+                row["version"],
+                json.loads(row["options"]),
+                tuple(StoredAsk(**ask) for ask in json.loads(row["asks"])),
+                row["status"],
+                row["reason"],
+                row["trace"],
+                row["command"],
+                row["created"],
+            )
+            for row in self.query("SELECT * FROM evaluation ORDER BY dataset, benchmark, suite, model")
+        ]
 
     def description(self, request: str) -> dict[str, Any]:
         """Everything a request names: its protocol. Empty where it is not stored."""
@@ -109,36 +129,64 @@ class Results:
         """The rows of images 0 to count - 1 of a request. Raises StoreError where some are not stored."""
         import numpy as np
 
-        heads = self.query("SELECT r.block, r.image, r.label, r.outcome FROM row r JOIN block b ON b.id = r.block "
-                           "WHERE b.request = ? AND r.image < ? ORDER BY r.image, r.label", request, count)
+        heads = self.query(
+            "SELECT r.block, r.image, r.label, r.outcome FROM row r JOIN block b ON b.id = r.block "
+            "WHERE b.request = ? AND r.image < ? ORDER BY r.image, r.label",
+            request,
+            count,
+        )
         place = {(head["image"], head["label"]): index for index, head in enumerate(heads)}
         if len({head["image"] for head in heads}) < count:
-            raise StoreError(f"{str(self.path)!r} holds {len({h['image'] for h in heads})} of {count} images of request "
-                             f"{request[:12]}. Run the same command again; it measures what is missing")
+            raise StoreError(
+                f"{str(self.path)!r} holds {len({h['image'] for h in heads})} of {count} images of request "
+                f"{request[:12]}. Run the same command again; it measures what is missing"
+            )
         values: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
-        for row in self.query("SELECT v.image, v.label, v.name, v.value FROM row_value v JOIN block b ON b.id = v.block "
-                              "WHERE b.request = ? AND v.image < ?", request, count):
+        for row in self.query(
+            "SELECT v.image, v.label, v.name, v.value FROM row_value v JOIN block b ON b.id = v.block "
+            "WHERE b.request = ? AND v.image < ?",
+            request,
+            count,
+        ):
             column = values.setdefault(row["name"], np.full(len(heads), np.nan))
             column[place[row["image"], row["label"]]] = row["value"]
-        return Rows(np.array([h["image"] for h in heads], dtype=np.int64),
-                    np.array([h["label"] for h in heads], dtype=np.int64), values, tuple(h["outcome"] for h in heads))
+        return Rows(
+            np.array([h["image"] for h in heads], dtype=np.int64),
+            np.array([h["label"] for h in heads], dtype=np.int64),
+            values,
+            tuple(h["outcome"] for h in heads),
+        )
 
     def codes(self, request: str, count: int) -> list[bytes]:
         """The code (or matrix) of each row of images 0 to count - 1, as little-endian bytes."""
-        return [row["code"] for row in self.query(
-            "SELECT r.code FROM row r JOIN block b ON b.id = r.block WHERE b.request = ? AND r.image < ? "
-            "ORDER BY r.image, r.label", request, count)]
+        return [
+            row["code"]
+            for row in self.query(
+                "SELECT r.code FROM row r JOIN block b ON b.id = r.block WHERE b.request = ? AND r.image < ? "
+                "ORDER BY r.image, r.label",
+                request,
+                count,
+            )
+        ]
 
     def pictures(self, request: str) -> dict[str, bytes]:
         """The PNG strips of the request's first block."""
-        return {row["name"]: row["png"] for row in self.query(
-            "SELECT p.name, p.png FROM picture p JOIN block b ON b.id = p.block WHERE b.request = ? AND b.number = 0 "
-            "ORDER BY p.name", request)}
+        return {
+            row["name"]: row["png"]
+            for row in self.query(
+                "SELECT p.name, p.png FROM picture p JOIN block b ON b.id = p.block "
+                "WHERE b.request = ? AND b.number = 0 ORDER BY p.name",
+                request,
+            )
+        }
 
     def cost(self, request: str) -> tuple[int, float]:
         """Generator evaluations and seconds that the request's stored blocks took."""
-        found = self.query("SELECT coalesce(sum(evaluations), 0) AS evaluations, coalesce(sum(seconds), 0.0) AS seconds "
-                           "FROM block WHERE request = ?", request)[0]
+        found = self.query(
+            "SELECT coalesce(sum(evaluations), 0) AS evaluations, coalesce(sum(seconds), 0.0) AS seconds "
+            "FROM block WHERE request = ?",
+            request,
+        )[0]
         return int(found["evaluations"]), float(found["seconds"])
 
 
@@ -148,8 +196,10 @@ def check_version(db: Database, path: Path) -> None:
     if application != APPLICATION_ID:
         raise StoreError(f"{str(path)!r} is not a database of preimage. Name another file with --db FILE")
     if version > VERSION:
-        raise StoreError(f"{str(path)!r} has schema version {version}; this preimage knows up to {VERSION}. "
-                         "Install a newer preimage, or name another file with --db FILE")
+        raise StoreError(
+            f"{str(path)!r} has schema version {version}; this preimage knows up to {VERSION}. "
+            "Install a newer preimage, or name another file with --db FILE"
+        )
 
 
 @contextmanager
@@ -161,8 +211,10 @@ def explained(path: Path) -> Iterator[None]:
         text = str(error)
         advice = "Name another file with --db FILE"
         if "locked" in text or "busy" in text:
-            advice = (f"Another program has held it for {LOCK_SECONDS:.0f} s: wait for it to end, or use --db FILE. "
-                      "Finished blocks are safe; the same command goes on from there")
+            advice = (
+                f"Another program has held it for {LOCK_SECONDS:.0f} s: wait for it to end, or use --db FILE. "
+                "Finished blocks are safe; the same command goes on from there"
+            )
         elif "full" in text:
             advice = "The disk is full: free some space and type the same command again; finished blocks are safe"
         elif "readonly" in text or "unable to open" in text:

@@ -31,6 +31,7 @@ class Progress(Protocol):
     def begin(self, work: Work) -> None: ...
     def advance(self, work: Work, images: int) -> None: ...
     def end(self, work: Work, problem: str) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,18 @@ class Report:
         return 1 if "failed" in statuses or "ok" not in statuses else 0
 
 
-def execute(plan: Plan, store: Store, world: World, workers: Workers, run: int, command: str, progress: Progress,
-            *, fail_fast: bool = False) -> Report:
-    """Run a plan: every missing block is measured and stored in one transaction, every evaluation summarised and stored.
+def execute(
+    plan: Plan,
+    store: Store,
+    world: World,
+    workers: Workers,
+    run: int,
+    command: str,
+    progress: Progress,
+    *,
+    fail_fast: bool = False,
+) -> Report:
+    """Run a plan: every missing block is measured and stored in one transaction, every evaluation summarised.
 
     A request whose measurement raises is noted with its traceback, and fails the evaluations that need it; the others
     go on (unless ``fail_fast``). A StoreError stops the run: nothing more could be kept.
@@ -120,11 +130,23 @@ def _finish(evaluation: Evaluation, broken: dict[str, BaseException], store: Sto
             evaluation.status, evaluation.reason = "failed", f"{type(failure).__name__}: {failure}"
             evaluation.trace = "".join(traceback.format_exception(failure))
     store.add_evaluation(
-        model=evaluation.card.name, dataset=evaluation.dataset, benchmark=evaluation.benchmark.name, suite=evaluation.suite,
-        version=evaluation.benchmark.version, options=plain_options(evaluation.options),
-        asks=[{"role": role, "request": ask.request.key(), "count": ask.count} for role, ask in evaluation.asks.items()],
-        status=evaluation.status, reason=evaluation.reason, trace=evaluation.trace, command=command, run=run,
-        scores=scores, metrics=metrics_of(evaluation.benchmark, scores))
+        model=evaluation.card.name,
+        dataset=evaluation.dataset,
+        benchmark=evaluation.benchmark.name,
+        suite=evaluation.suite,
+        version=evaluation.benchmark.version,
+        options=plain_options(evaluation.options),
+        asks=[
+            {"role": role, "request": ask.request.key(), "count": ask.count} for role, ask in evaluation.asks.items()
+        ],
+        status=evaluation.status,
+        reason=evaluation.reason,
+        trace=evaluation.trace,
+        command=command,
+        run=run,
+        scores=scores,
+        metrics=metrics_of(evaluation.benchmark, scores),
+    )
 
 
 def metrics_of(benchmark: Any, scores: list[Score]) -> dict[str, MetricInfo]:
@@ -133,26 +155,45 @@ def metrics_of(benchmark: Any, scores: list[Score]) -> dict[str, MetricInfo]:
 
 
 class _Measurer(Protocol):
-    def __call__(self, todo: list[Work], store: Store, run: int, report: Report, broken: dict[str, BaseException],
-                 progress: Progress) -> Iterator[Work]: ...
+    def __call__(
+        self,
+        todo: list[Work],
+        store: Store,
+        run: int,
+        report: Report,
+        broken: dict[str, BaseException],
+        progress: Progress,
+    ) -> Iterator[Work]: ...
 
 
 @contextmanager
 def _measurer(workers: Workers, world: World, blocks: int) -> Iterator[_Measurer]:
     """Something that measures the work it is given, stores it and yields each request when it is finished."""
     if workers.count == 1 or blocks <= 1:
-        yield lambda todo, store, run, report, broken, progress: _here(todo, store, run, report, broken, progress, world)
+        yield lambda todo, store, run, report, broken, progress: _here(
+            todo, store, run, report, broken, progress, world
+        )
         return
-    pool = ProcessPoolExecutor(min(workers.count, blocks), mp_context=get_context("spawn"), initializer=_start_worker,
-                               initargs=(workers,))
+    pool = ProcessPoolExecutor(
+        min(workers.count, blocks), mp_context=get_context("spawn"), initializer=_start_worker, initargs=(workers,)
+    )
     try:
-        yield lambda todo, store, run, report, broken, progress: _elsewhere(todo, store, run, report, broken, progress, pool)
+        yield lambda todo, store, run, report, broken, progress: _elsewhere(
+            todo, store, run, report, broken, progress, pool
+        )
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _here(todo: list[Work], store: Store, run: int, report: Report, broken: dict[str, BaseException], progress: Progress,
-          world: World) -> Iterator[Work]:
+def _here(
+    todo: list[Work],
+    store: Store,
+    run: int,
+    report: Report,
+    broken: dict[str, BaseException],
+    progress: Progress,
+    world: World,
+) -> Iterator[Work]:
     for work in todo:
         progress.begin(work)
         for number in work.missing:
@@ -170,8 +211,15 @@ def _here(todo: list[Work], store: Store, run: int, report: Report, broken: dict
         yield work
 
 
-def _elsewhere(todo: list[Work], store: Store, run: int, report: Report, broken: dict[str, BaseException],
-               progress: Progress, pool: ProcessPoolExecutor) -> Iterator[Work]:
+def _elsewhere(
+    todo: list[Work],
+    store: Store,
+    run: int,
+    report: Report,
+    broken: dict[str, BaseException],
+    progress: Progress,
+    pool: ProcessPoolExecutor,
+) -> Iterator[Work]:
     futures: dict[Future[Block], tuple[Work, int]] = {}
     left = {work.key: len(work.missing) for work in todo}
     for work in todo:
@@ -189,8 +237,10 @@ def _elsewhere(todo: list[Work], store: Store, run: int, report: Report, broken:
                 _keep(work, number, future.result(), store, run, report, progress, broken)
         except (StoreError, BrokenProcessPool) as error:
             if isinstance(error, BrokenProcessPool):
-                raise PreimageError("a worker process was killed (out of memory?). Finished blocks are stored: type the same "
-                                    "command again, with fewer --workers if memory was short") from error
+                raise PreimageError(
+                    "a worker process was killed (out of memory?). Finished blocks are stored: type the same "
+                    "command again, with fewer --workers if memory was short"
+                ) from error
             raise
         except CancelledError:
             pass
@@ -205,8 +255,16 @@ def _elsewhere(todo: list[Work], store: Store, run: int, report: Report, broken:
             yield work
 
 
-def _keep(work: Work, number: int, block: Block, store: Store, run: int, report: Report, progress: Progress,
-          broken: dict[str, BaseException]) -> None:
+def _keep(
+    work: Work,
+    number: int,
+    block: Block,
+    store: Store,
+    run: int,
+    report: Report,
+    progress: Progress,
+    broken: dict[str, BaseException],
+) -> None:
     try:
         store.add_block(work.key, number, block, run)
     except NotFiniteRows as error:

@@ -44,7 +44,8 @@ _TABLES = (
         PRIMARY KEY (block, name)) STRICT, WITHOUT ROWID""",
     # A benchmark applied to a model: what it asked for and how that ended. `asks` is [{role, request, count}].
     """CREATE TABLE evaluation (
-        id INTEGER PRIMARY KEY, model TEXT NOT NULL REFERENCES model(name), dataset TEXT NOT NULL, benchmark TEXT NOT NULL,
+        id INTEGER PRIMARY KEY, model TEXT NOT NULL REFERENCES model(name), dataset TEXT NOT NULL,
+        benchmark TEXT NOT NULL,
         suite TEXT NOT NULL, version INTEGER NOT NULL, options TEXT NOT NULL, asks TEXT NOT NULL,
         status TEXT NOT NULL CHECK (status IN ('ok', 'refused', 'failed')), reason TEXT NOT NULL, trace TEXT NOT NULL,
         command TEXT NOT NULL, created TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run(id),

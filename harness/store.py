@@ -55,12 +55,26 @@ class Store(Results):
     def _table(self, name: str) -> Table:
         return self.db.table(name)
 
-    def begin_run(self, command: str, seed: int, git_revision: str, packages: dict[str, str], machine: dict[str, Any]) -> int:
+    def _inserted(self, table: str, row: dict[str, Any]) -> int:
+        """Insert a row; its id."""
+        self._table(table).insert(row)
+        return int(self.db.execute("SELECT last_insert_rowid()").fetchone()[0])
+
+    def begin_run(
+        self, command: str, seed: int, git_revision: str, packages: dict[str, str], machine: dict[str, Any]
+    ) -> int:
         """Record that a command starts; its id."""
         with explained(self.path), self.db.atomic():
-            row = {"command": command, "started": _now(), "finished": None, "git_revision": git_revision,
-                   "packages": json.dumps(packages), "machine": json.dumps(machine), "seed": seed}
-            return int(self._table("run").insert(row).last_pk)
+            row = {
+                "command": command,
+                "started": _now(),
+                "finished": None,
+                "git_revision": git_revision,
+                "packages": json.dumps(packages),
+                "machine": json.dumps(machine),
+                "seed": seed,
+            }
+            return self._inserted("run", row)
 
     def end_run(self, run: int) -> None:
         """Record that the command has ended by itself."""
@@ -71,27 +85,46 @@ class Store(Results):
         """Store the card of a model that is about to be run, and the figures it reports."""
         described = card_data(card)
         with explained(self.path), self.db.atomic():
-            row = {"name": card.name, "family": card.family, "identity": key.identity, "kind": card.kind,
-                   "card": json.dumps(described)}
+            row = {
+                "name": card.name,
+                "family": card.family,
+                "identity": key.identity,
+                "kind": card.kind,
+                "card": json.dumps(described),
+            }
             self._table("model").upsert(row, pk="name")
             for metric, value in card.reported.items():
-                figure = {"model": card.name, "dataset": card.dataset, "metric": metric, "value": float(value),
-                          "source": card.paper or "card"}
+                figure = {
+                    "model": card.name,
+                    "dataset": card.dataset,
+                    "metric": metric,
+                    "value": float(value),
+                    "source": card.paper or "card",
+                }
                 self._table("reported").upsert(figure, pk=("model", "dataset", "metric", "source"))
 
     def add_benchmark(self, benchmark: Benchmark[Any]) -> None:
         """Store what a benchmark asks and what its metrics mean, so that pages can say it."""
         metrics = {name: vars(info) for name, info in benchmark.metrics.items()}
         with explained(self.path), self.db.atomic():
-            row = {"name": benchmark.name, "version": benchmark.version, "question": benchmark.question,
-                   "metrics": json.dumps(metrics)}
+            row = {
+                "name": benchmark.name,
+                "version": benchmark.version,
+                "question": benchmark.question,
+                "metrics": json.dumps(metrics),
+            }
             self._table("benchmark").upsert(row, pk="name")
 
     def add_request(self, request: Request) -> None:
         """Store what a request names, once."""
         with explained(self.path), self.db.atomic():
-            row = {"key": request.key(), "kind": request.kind, "version": request.version, "model": request.model.name,
-                   "description": json.dumps(request.describe(), sort_keys=True)}
+            row = {
+                "key": request.key(),
+                "kind": request.kind,
+                "version": request.version,
+                "model": request.model.name,
+                "description": json.dumps(request.describe(), sort_keys=True),
+            }
             self._table("request").insert(row, ignore=True)
 
     def add_block(self, request: str, number: int, block: Block, run: int) -> None:
@@ -102,56 +135,137 @@ class Store(Results):
         for name, column in block.values.items():
             broken = np.flatnonzero(~np.isfinite(column))
             if broken.size:
-                raise NotFiniteRows(f"value {name!r} of image {int(block.image[broken[0]])} is {column[broken[0]]}; "
-                                    "only finite numbers are stored")
+                raise NotFiniteRows(
+                    f"value {name!r} of image {int(block.image[broken[0]])} is {column[broken[0]]}; "
+                    "only finite numbers are stored"
+                )
         with explained(self.path), self.db.atomic():
             if self.db.execute("SELECT 1 FROM block WHERE request = ? AND number = ?", [request, number]).fetchone():
                 return
-            head = {"request": request, "number": number, "rows": len(block.image), "pixels": block.pixels,
-                    "evaluations": block.evaluations, "seconds": block.seconds, "run": run}
-            id_ = int(self._table("block").insert(head).last_pk)
+            head = {
+                "request": request,
+                "number": number,
+                "rows": len(block.image),
+                "pixels": block.pixels,
+                "evaluations": block.evaluations,
+                "seconds": block.seconds,
+                "run": run,
+            }
+            id_ = self._inserted("block", head)
             names = list(zip(block.image.tolist(), block.label.tolist(), strict=True))
-            self._many("row", ({
-                "block": id_, "image": image, "label": label, "outcome": block.outcome[i] if block.outcome else "",
-                "code": block.code[i] if block.code else None} for i, (image, label) in enumerate(names)))
-            self._many("row_value", ({"block": id_, "image": image, "label": label, "name": name, "value": value}
-                                     for name, column in block.values.items()
-                                     for (image, label), value in zip(names, column.tolist(), strict=True)))
+            self._many(
+                "row",
+                (
+                    {
+                        "block": id_,
+                        "image": image,
+                        "label": label,
+                        "outcome": block.outcome[i] if block.outcome else "",
+                        "code": block.code[i] if block.code else None,
+                    }
+                    for i, (image, label) in enumerate(names)
+                ),
+            )
+            self._many(
+                "row_value",
+                (
+                    {"block": id_, "image": image, "label": label, "name": name, "value": value}
+                    for name, column in block.values.items()
+                    for (image, label), value in zip(names, column.tolist(), strict=True)
+                ),
+            )
             self._many("picture", ({"block": id_, "name": name, "png": png} for name, png in block.pictures.items()))
 
     def _many(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
         self._table(table).insert_all(rows, batch_size=1000)
 
-    def add_evaluation(self, *, model: str, dataset: str, benchmark: str, suite: str, version: int, options: dict[str, Any],
-                       asks: list[dict[str, Any]], status: str, reason: str, trace: str, command: str, run: int,
-                       scores: list[Score], metrics: dict[str, MetricInfo]) -> None:
-        """Store how a benchmark went on a model, in place of what was there. Nothing changes where nothing has changed."""
-        row = {"model": model, "dataset": dataset, "benchmark": benchmark, "suite": suite, "version": version,
-               "options": json.dumps(options, sort_keys=True), "asks": json.dumps(asks), "status": status,
-               "reason": reason, "trace": trace, "command": command}
-        values = [{"metric": s.metric, "value": s.estimate.value, "low": s.estimate.low, "high": s.estimate.high,
-                   "n": s.estimate.n, "unit": metrics[s.metric].unit, "better": metrics[s.metric].better} for s in scores]
+    def add_evaluation(
+        self,
+        *,
+        model: str,
+        dataset: str,
+        benchmark: str,
+        suite: str,
+        version: int,
+        options: dict[str, Any],
+        asks: list[dict[str, Any]],
+        status: str,
+        reason: str,
+        trace: str,
+        command: str,
+        run: int,
+        scores: list[Score],
+        metrics: dict[str, MetricInfo],
+    ) -> None:
+        """Store how a benchmark went on a model, in place of what was there; the same again changes nothing."""
+        row = {
+            "model": model,
+            "dataset": dataset,
+            "benchmark": benchmark,
+            "suite": suite,
+            "version": version,
+            "options": json.dumps(options, sort_keys=True),
+            "asks": json.dumps(asks),
+            "status": status,
+            "reason": reason,
+            "trace": trace,
+            "command": command,
+        }
+        values = [
+            {
+                "metric": s.metric,
+                "value": s.estimate.value,
+                "low": s.estimate.low,
+                "high": s.estimate.high,
+                "n": s.estimate.n,
+                "unit": metrics[s.metric].unit,
+                "better": metrics[s.metric].better,
+            }
+            for s in scores
+        ]
         where = [model, dataset, benchmark, suite]
         with explained(self.path), self.db.atomic():
-            old = list(self.db.query("SELECT * FROM evaluation WHERE model = ? AND dataset = ? AND benchmark = ? "
-                                     "AND suite = ?", where))
+            old = list(
+                self.db.query(
+                    "SELECT * FROM evaluation WHERE model = ? AND dataset = ? AND benchmark = ? AND suite = ?", where
+                )
+            )
             if old and all(old[0][name] == value for name, value in row.items() if name != "command"):
-                stored = list(self.db.query("SELECT metric, value, low, high, n, unit, better FROM metric_score "
-                                            "WHERE evaluation = ? ORDER BY metric", [old[0]["id"]]))
+                stored = list(
+                    self.db.query(
+                        "SELECT metric, value, low, high, n, unit, better FROM metric_score "
+                        "WHERE evaluation = ? ORDER BY metric",
+                        [old[0]["id"]],
+                    )
+                )
                 if stored == sorted(values, key=lambda v: str(v["metric"])):
                     return
             for found in old:
                 self.db.execute("DELETE FROM evaluation WHERE id = ?", [found["id"]])
-            id_ = int(self._table("evaluation").insert({**row, "created": _now(), "run": run}).last_pk)
+            id_ = self._inserted("evaluation", {**row, "created": _now(), "run": run})
             self._many("metric_score", ({"evaluation": id_, **value} for value in values))
 
-    def rescore(self, evaluation: StoredEvaluation, scores: list[Score], metrics: dict[str, MetricInfo], version: int) -> None:
+    def rescore(
+        self, evaluation: StoredEvaluation, scores: list[Score], metrics: dict[str, MetricInfo], version: int
+    ) -> None:
         """Replace the scores of a stored evaluation by ones recomputed from its rows."""
         run = int(next(self.db.query("SELECT run FROM evaluation WHERE id = ?", [evaluation.id]))["run"])
         self.add_evaluation(
-            model=evaluation.model, dataset=evaluation.dataset, benchmark=evaluation.benchmark, suite=evaluation.suite,
-            version=version, options=evaluation.options, asks=[vars(ask) for ask in evaluation.asks], status="ok", reason="",
-            trace="", command=evaluation.command, run=run, scores=scores, metrics=metrics)
+            model=evaluation.model,
+            dataset=evaluation.dataset,
+            benchmark=evaluation.benchmark,
+            suite=evaluation.suite,
+            version=version,
+            options=evaluation.options,
+            asks=[vars(ask) for ask in evaluation.asks],
+            status="ok",
+            reason="",
+            trace="",
+            command=evaluation.command,
+            run=run,
+            scores=scores,
+            metrics=metrics,
+        )
 
 
 def card_data(card: ModelCard) -> dict[str, Any]:
@@ -165,4 +279,3 @@ def card_data(card: ModelCard) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-

@@ -37,7 +37,9 @@ def read_suite(path: Path) -> Suite:
     if not isinstance(data, dict) or "name" not in data or not isinstance(data.get("benchmarks"), dict):
         raise UsageError(f"the suite {str(path)!r} needs `name` and a table `benchmarks`")
     if unknown := sorted(set(data) - set(_FIELDS)):
-        raise UsageError(f"the suite {str(path)!r} has unknown fields {', '.join(unknown)}; known: {', '.join(_FIELDS)}")
+        raise UsageError(
+            f"the suite {str(path)!r} has unknown fields {', '.join(unknown)}; known: {', '.join(_FIELDS)}"
+        )
     benchmarks = {name: dict(options or {}) for name, options in data["benchmarks"].items()}
     return Suite(**{**data, "models": tuple(data.get("models", ("*",))), "benchmarks": benchmarks})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from preimage.harness.cards import Weights
@@ -33,8 +33,10 @@ def locate(weights: Weights, *, offline: bool = False) -> Path:
     if weights.sha256 is not None:
         seen = sha256_of(path)
         if seen != weights.sha256:
-            raise WeightsError(f"weights {uri!r} have sha256 {seen}, the card says {weights.sha256}. The file is damaged "
-                               "or another version: fetch it again, or correct the card if you trust the file")
+            raise WeightsError(
+                f"weights {uri!r} have sha256 {seen}, the card says {weights.sha256}. The file is damaged "
+                "or another version: fetch it again, or correct the card if you trust the file"
+            )
     return path
 
 
@@ -55,7 +57,11 @@ def _from_hub(uri: str, offline: bool) -> Path:
     try:
         return Path(hf_hub_download(match["repo"], match["file"], revision=match["revision"], local_files_only=offline))
     except Exception as error:  # the client raises many kinds; each is told with its own words
-        advice = "Run once without --offline, on a machine with a network" if offline else "Check the address and the network"
+        advice = (
+            "Run once without --offline, on a machine with a network"
+            if offline
+            else "Check the address and the network"
+        )
         raise WeightsError(f"cannot fetch {uri!r}: {type(error).__name__}: {error}. {advice}") from error
 
 
@@ -65,7 +71,7 @@ def sha256_of(path: Path) -> str:
     return _sha256(str(path), state.st_size, state.st_mtime_ns)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sha256(path: str, size: int, mtime: int) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,12 +12,13 @@ import torch
 from preimage.harness.benchmark import Data, Model
 from preimage.harness.datasets import Dataset, check_pixels
 from preimage.harness.distances import Distance
-from preimage.harness.errors import DatasetError
+from preimage.harness.errors import DatasetError, StoreError
 from preimage.harness.generator import Generator
 from preimage.harness.loading import load, model_key
 from preimage.harness.plugins import Registry
 from preimage.harness.requests import Request, Split
 from preimage.harness.results import Results
+from preimage.harness.rows import Rows
 
 T = TypeVar("T")
 _KEPT = 16
@@ -26,8 +27,9 @@ _KEPT = 16
 class World:
     """Models and data of a registry on a device, with the results that measured rows are read from."""
 
-    def __init__(self, registry: Registry, database: Path | None = None, device: str = "cpu", *,
-                 offline: bool = False) -> None:
+    def __init__(
+        self, registry: Registry, database: Path | None = None, device: str = "cpu", *, offline: bool = False
+    ) -> None:
         self.registry = registry
         self.database = database
         self.device = torch.device(device)
@@ -56,8 +58,13 @@ class World:
     def data(self, name: str) -> Data:
         """What benchmarks may know of the data set; opens it and hashes its splits."""
         dataset = self.dataset(name)
-        return Data(name, dataset.image, dataset.num_classes, {s: dataset.size(s) for s in dataset.splits},
-                    {s: dataset.fingerprint(s) for s in dataset.splits})
+        return Data(
+            name,
+            dataset.image,
+            dataset.num_classes,
+            {s: dataset.size(s) for s in dataset.splits},
+            {s: dataset.fingerprint(s) for s in dataset.splits},
+        )
 
     def dataset(self, name: str) -> Dataset:
         """The data set of that name."""
@@ -74,20 +81,22 @@ class World:
         """
         dataset = self.dataset(split.dataset)
         if dataset.fingerprint(split.split) != split.fingerprint:
-            raise DatasetError(f"data set {split.dataset!r}, split {split.split!r} has changed since the run was planned: "
-                               f"fingerprint {dataset.fingerprint(split.split)[:12]}, planned {split.fingerprint[:12]}. "
-                               "Type the same command again")
+            raise DatasetError(
+                f"data set {split.dataset!r}, split {split.split!r} has changed since the run was planned: "
+                f"fingerprint {dataset.fingerprint(split.split)[:12]}, planned {split.fingerprint[:12]}. "
+                "Type the same command again"
+            )
         chosen = range(indices.start, min(indices.stop, dataset.size(split.split)))
         images, labels = dataset.read(split.split, chosen)
         check_pixels(images, dataset.image, f"data set {split.dataset!r}, split {split.split!r}")
         return images.to(self.device), labels.to(self.device)
 
-    def codes(self, request: Request, count: int) -> list[bytes]:
-        """The stored codes of a request that was measured before."""
+    def rows(self, request: Request, count: int) -> tuple[Rows, list[bytes]]:
+        """The stored rows and codes of a request that was measured before."""
         if self.database is None:
-            raise DatasetError("this measurement builds on stored rows, but there is no database")
+            raise StoreError("this measurement builds on stored rows, but there is no database")
         with Results(self.database) as results:
-            return results.codes(request.key(), count)
+            return results.rows(request.key(), count), results.codes(request.key(), count)
 
     def keep(self, key: Any, make: Callable[[], T]) -> T:
         """The value of ``make()``, made once per key; the ones used last are kept."""

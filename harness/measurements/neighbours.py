@@ -1,4 +1,4 @@
-"""Nearest training images, exactly: what a model that has memorised everything and generates nothing else would score."""
+"""Nearest training images, exactly: what a model that remembers all and generates nothing would score."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ def measure_neighbours(request: Neighbours, block: int, world: World) -> Block:
     began = time.perf_counter()
     distance = world.distance(request.distance)
     images, truth = world.images(request.images, range(block * request.block, (block + 1) * request.block))
-    embedded, labels = world.keep(("neighbours", request.train, request.train_size, request.distance),
-                                  lambda: _embedded_train(request, world, distance))
+    embedded, labels = world.keep(
+        ("neighbours", request.train, request.train_size, request.distance),
+        lambda: _embedded_train(request, world, distance),
+    )
     apart = _gram_distances(_embed(distance, images, request.distance), embedded)
     count = len(images)
     passes = list(range(request.labels)) if request.label == "every" else [-1]
@@ -41,14 +43,24 @@ def measure_neighbours(request: Neighbours, block: int, world: World) -> Block:
     pixels = hashlib.sha256(images.cpu().numpy().tobytes()).hexdigest()
     first = block * request.block
     return Block(
-        image=np.repeat(np.arange(first, first + count), len(passes)), label=np.tile(np.array(passes), count),
-        values={"distance": distance(found, target).double().cpu().numpy(), "mse": squares.mean(dim=1).cpu().numpy(),
-                "l2": squares.sum(dim=1).sqrt().cpu().numpy(), "neighbour": nearest.double().cpu().numpy(),
-                "neighbour_label": labels[nearest].double().cpu().numpy(),
-                "true_label": truth.repeat_interleave(len(passes)).double().cpu().numpy(),
-                "evaluations": np.zeros(count * len(passes))},
-        outcome=("EXACT",) * (count * len(passes)), pixels=pixels, seconds=time.perf_counter() - began,
-        pictures={} if block or len(passes) > 1 else {"targets": strip(images[:SHOWN]), "recoveries": strip(found[:SHOWN])})
+        image=np.repeat(np.arange(first, first + count), len(passes)),
+        label=np.tile(np.array(passes), count),
+        values={
+            "distance": distance(found, target).double().cpu().numpy(),
+            "mse": squares.mean(dim=1).cpu().numpy(),
+            "l2": squares.sum(dim=1).sqrt().cpu().numpy(),
+            "neighbour": nearest.double().cpu().numpy(),
+            "neighbour_label": labels[nearest].double().cpu().numpy(),
+            "true_label": truth.repeat_interleave(len(passes)).double().cpu().numpy(),
+            "evaluations": np.zeros(count * len(passes)),
+        },
+        outcome=("EXACT",) * (count * len(passes)),
+        pixels=pixels,
+        seconds=time.perf_counter() - began,
+        pictures={}
+        if block or len(passes) > 1
+        else {"targets": strip(images[:SHOWN]), "recoveries": strip(found[:SHOWN])},
+    )
 
 
 def _embedded_train(request: Neighbours, world: World, distance: Distance) -> tuple[Tensor, Tensor]:
@@ -63,8 +75,10 @@ def _embedded_train(request: Neighbours, world: World, distance: Distance) -> tu
 def _embed(distance: Distance, images: Tensor, name: str) -> Tensor:
     embedded = distance.embed(images)
     if embedded is None:
-        raise UsageError(f"distance {name!r} has no embedding, so that neighbours cannot be searched in it. "
-                         "Use one that has, e.g. squared-l2 or l2")
+        raise UsageError(
+            f"distance {name!r} has no embedding, so that neighbours cannot be searched in it. "
+            "Use one that has, e.g. squared-l2 or l2"
+        )
     return embedded
 
 
@@ -73,7 +87,7 @@ def _gram_distances(x: Tensor, y: Tensor) -> Tensor:
     left = x.double()
     parts = []
     for start in range(0, len(y), 8192):
-        right = y[start:start + 8192].double()
+        right = y[start : start + 8192].double()
         parts.append(left.square().sum(1, keepdim=True) - 2 * left @ right.T + right.square().sum(1))
     return torch.cat(parts, dim=1)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from preimage.harness.distances import Distance
 from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator, check_images
+from preimage.harness.measurements.draws import draw
 from preimage.harness.measurements.metric import stored_metrics
 from preimage.harness.pictures import strip
 from preimage.harness.requests import Recovery, Samples
@@ -20,7 +21,8 @@ from preimage.harness.rows import Block
 from preimage.harness.solvers.encoder import Encoder
 from preimage.harness.solvers.energy import RecoveryEnergy
 from preimage.harness.solvers.metric import MetricPreconditioner
-from preimage.harness.solvers.minimise import Minimum, minimise
+from preimage.harness.solvers.minimise import Minimum, best_of, minimise
+from preimage.harness.solvers.outcome import Outcome
 from preimage.harness.streams import Streams, seed_of
 from preimage.harness.world import World
 
@@ -46,21 +48,29 @@ def measure_recovery(request: Recovery, block: int, world: World) -> Block:
     began = time.perf_counter()
     generator, distance = world.generator(request.model.name), world.distance(request.distance)
     targets = _targets(request, block, world, generator)
-    rules = {"none": [None], "true": [targets.labels],
-             "every": [torch.full_like(targets.labels, label) for label in range(request.labels)]}
+    rules: dict[str, list[Tensor | None]] = {
+        "none": [None],
+        "true": [targets.labels],
+        "every": [torch.full_like(targets.labels, label) for label in range(request.labels)],
+    }
     runs = [_recovered(request, targets, label, generator, distance, world) for label in rules[request.label]]
     columns = {name: np.stack([run.values[name] for run in runs], axis=1).reshape(-1) for name in runs[0].values}
     count, first = len(targets.images), targets.indices.start
     used = np.stack([run.label for run in runs], axis=1).reshape(-1)
     columns["true_label"] = np.repeat(targets.labels.double().cpu().numpy(), len(runs))
     return Block(
-        image=np.repeat(np.arange(first, first + count), len(runs)), label=used, values=columns,
+        image=np.repeat(np.arange(first, first + count), len(runs)),
+        label=used,
+        values=columns,
         outcome=tuple(run.outcome[i] for i in range(count) for run in runs),
         code=tuple(run.code[i].tobytes() for i in range(count) for run in runs),
         pixels=hashlib.sha256(targets.images.cpu().numpy().tobytes()).hexdigest(),
-        evaluations=int(columns["evaluations"].sum()) + targets.evaluations, seconds=time.perf_counter() - began,
+        evaluations=int(columns["evaluations"].sum()) + targets.evaluations,
+        seconds=time.perf_counter() - began,
         pictures={"targets": strip(targets.images[:SHOWN]), "recoveries": strip(runs[0].images[:SHOWN])}
-        if block == 0 and len(runs) == 1 else {})
+        if block == 0 and len(runs) == 1
+        else {},
+    )
 
 
 @dataclass(frozen=True)
@@ -90,21 +100,9 @@ def _targets(request: Recovery, block: int, world: World, generator: Generator) 
     return Targets(indices, images, labels, len(indices))
 
 
-def draw(generator: Generator, streams: Streams, label: Tensor | None, space: str | None = None) -> Tensor:
-    """One code per stream in the given space (native where None), [n, dim]: drawn there, or pushed there from native."""
-    native = generator.native
-    wanted = generator.space(space) if space is not None else native
-    if wanted.prior is not None:
-        return wanted.prior.sample(streams, wanted.dim)
-    if native.prior is None:
-        raise GeneratorError(f"neither space {wanted.name!r} nor {native.name!r} has a prior to start from")
-    code = native.prior.sample(streams, native.dim)
-    with torch.no_grad():
-        return generator.push(code, label, source=native.name, target=wanted.name)
-
-
-def _recovered(request: Recovery, targets: Targets, label: Tensor | None, generator: Generator, distance: Distance,
-               world: World) -> Recovered:
+def _recovered(
+    request: Recovery, targets: Targets, label: Tensor | None, generator: Generator, distance: Distance, world: World
+) -> Recovered:
     if isinstance(request.solver, Encoder):
         best = _encoded(targets, label, generator, distance)
     else:
@@ -114,26 +112,35 @@ def _recovered(request: Recovery, targets: Targets, label: Tensor | None, genera
         apart = distance(images, targets.images).double()
     if not bool(torch.isfinite(images).all()):
         broken = int((~torch.isfinite(images.flatten(1)).all(dim=1)).sum())
-        raise GeneratorError(f"model {request.model.name!r}: {broken} of {len(images)} images are not finite from any start; "
-                             f"check the model with `preimage check {request.model.name}`")
+        raise GeneratorError(
+            f"model {request.model.name!r}: {broken} of {len(images)} images are not finite from any start; "
+            f"check the model with `preimage check {request.model.name}`"
+        )
     squares = (images - targets.images).double().square().flatten(1)
     prior = generator.space(request.space).prior
-    values = {"distance": apart, "mse": squares.mean(dim=1), "l2": squares.sum(dim=1).sqrt(),
-              "evaluations": (best.evaluations + 1).double(), "code_norm": best.code.double().norm(dim=1)}
+    values = {
+        "distance": apart,
+        "mse": squares.mean(dim=1),
+        "l2": squares.sum(dim=1).sqrt(),
+        "evaluations": (best.evaluations + 1).double(),
+        "code_norm": best.code.double().norm(dim=1),
+    }
     if prior is not None:
-        values["outside_prior"] = ((prior.project(best.code) - best.code).norm(dim=1)
-                                   > 1e-4 * best.code.norm(dim=1)).double()
-    used = targets.labels if label is not None else torch.full((len(images),), -1)
-    if label is not None:
-        used = label
-    return Recovered(used.cpu().numpy().astype(np.int64), {name: v.cpu().numpy() for name, v in values.items()},
-                     [o.name for o in best.outcome], best.code.cpu().numpy().astype("<f4"), images)
+        values["outside_prior"] = (
+            (prior.project(best.code) - best.code).norm(dim=1) > 1e-4 * best.code.norm(dim=1)
+        ).double()
+    used = torch.full((len(images),), -1) if label is None else label
+    return Recovered(
+        used.cpu().numpy().astype(np.int64),
+        {name: v.cpu().numpy() for name, v in values.items()},
+        [o.name for o in best.outcome],
+        best.code.cpu().numpy().astype("<f4"),
+        images,
+    )
 
 
 def _encoded(targets: Targets, label: Tensor | None, generator: Generator, distance: Distance) -> Minimum:
     """Recovery by the model's own encoder: ``z* = E(x)``, one pass (Webster 3.1)."""
-    from preimage.harness.solvers.outcome import Outcome
-
     with torch.no_grad():
         code = generator.encode(targets.images, label).float()
         energy = distance(generator.decode(code, label), targets.images)
@@ -141,16 +148,24 @@ def _encoded(targets: Targets, label: Tensor | None, generator: Generator, dista
     return Minimum(code, energy, torch.ones(count, dtype=torch.int64, device=code.device), [Outcome.ENCODED] * count)
 
 
-def _best_of_restarts(request: Recovery, targets: Targets, label: Tensor | None, generator: Generator,
-                      distance: Distance, world: World) -> Minimum:
+def _best_of_restarts(
+    request: Recovery, targets: Targets, label: Tensor | None, generator: Generator, distance: Distance, world: World
+) -> Minimum:
     space = generator.space(request.space)
     project = space.prior.project if request.project and space.prior is not None else None
-    energy = RecoveryEnergy(generator, targets.images, distance, label=label, space=request.space, penalty=request.penalty)
+    preconditioner = None
     if request.metric is not None:
-        matrices = stored_metrics(request.metric, world)
-        which = label if label is not None else torch.zeros(len(targets.images), dtype=torch.int64, device=world.device)
-        energy = energy.with_metric(matrices, which)
-    best: Minimum | None = None
+        preconditioner = MetricPreconditioner(stored_metrics(request.metric, world), label)
+    energy = RecoveryEnergy(
+        generator,
+        targets.images,
+        distance,
+        label,
+        space=request.space,
+        beta=request.penalty,
+        preconditioner=preconditioner,
+    )
+    runs = []
     for restart in range(request.restarts):
         streams = Streams([seed_of(request.seed, "start", restart, i) for i in targets.indices], world.device)
         start = draw(generator, streams, label, request.space)
@@ -160,33 +175,50 @@ def _best_of_restarts(request: Recovery, targets: Targets, label: Tensor | None,
         def redraw(index: Tensor, streams: Streams = streams) -> Tensor:
             return draw(generator, streams.select(index), None if label is None else label[index], request.space)
 
-        run = minimise(energy, request.solver, start, projection=project, redraw=redraw, streams=streams)
-        best = run if best is None else best.better_of(run)
-    assert best is not None  # restarts >= 1 is checked by the request
-    return best
+        runs.append(minimise(energy, request.solver, start, projection=project, redraw=redraw, streams=streams))
+    return best_of(runs)
 
 
-def _nearest_starts(request: Recovery, restart: int, targets: Targets, label: Tensor | None, generator: Generator,
-                    distance: Distance, world: World) -> Tensor:
+def _nearest_starts(
+    request: Recovery,
+    restart: int,
+    targets: Targets,
+    label: Tensor | None,
+    generator: Generator,
+    distance: Distance,
+    world: World,
+) -> Tensor:
     """For each image the nearest of the restart's own prior samples; they are decoded once per model and label."""
     starts = torch.empty((len(targets.images), generator.space(request.space).dim), device=world.device)
-    groups = [None] if label is None else sorted(set(label.tolist()))
+    groups: list[int | None] = [None] if label is None else sorted(set(label.tolist()))
     for group in groups:
-        chosen = torch.arange(len(starts), device=world.device) if group is None else (label == group).nonzero()[:, 0]
-        key = ("pool", request.model, request.space, request.distance, request.seed, request.draws, restart, group)
-        codes, images = world.keep(key, lambda group=group: _pool(request, restart, group, generator, world))
+        chosen = torch.arange(len(starts), device=world.device)
+        if label is not None:
+            chosen = chosen[label == group]
+        codes, images = _pool(request, restart, group, generator, world)
         starts[chosen] = codes[_nearest(distance, targets.images[chosen], images)]
     return starts
 
 
-def _pool(request: Recovery, restart: int, label: int | None, generator: Generator, world: World) -> tuple[Tensor, Tensor]:
-    streams = Streams([seed_of(request.seed, "pool", restart, j) for j in range(request.draws)], world.device)
-    labels = None if label is None else torch.full((request.draws,), label, device=world.device)
-    codes = draw(generator, streams, labels, request.space)
-    with torch.no_grad():
-        images = [generator.decode(codes[i:i + request.block], None if labels is None else labels[i:i + request.block],
-                                   space=request.space) for i in range(0, request.draws, request.block)]
-    return codes, torch.cat(images)
+def _pool(
+    request: Recovery, restart: int, label: int | None, generator: Generator, world: World
+) -> tuple[Tensor, Tensor]:
+    """Codes and images of a restart's prior samples, decoded block by block and kept for the next images."""
+
+    def decoded() -> tuple[Tensor, Tensor]:
+        streams = Streams([seed_of(request.seed, "pool", restart, j) for j in range(request.draws)], world.device)
+        labels = None if label is None else torch.full((request.draws,), label, device=world.device)
+        codes = draw(generator, streams, labels, request.space)
+        parts = [slice(i, i + request.block) for i in range(0, request.draws, request.block)]
+        with torch.no_grad():
+            images = [
+                generator.decode(codes[part], None if labels is None else labels[part], space=request.space)
+                for part in parts
+            ]
+        return codes, torch.cat(images)
+
+    identity = (request.model, request.space, request.seed, request.draws, request.block, request.threads)
+    return world.keep(("pool", *identity, restart, label), decoded)
 
 
 def _nearest(distance: Distance, targets: Tensor, images: Tensor) -> Tensor:

@@ -1,0 +1,70 @@
+"""A model presented: its card in words, its size, and what each benchmark would say to it."""
+
+from __future__ import annotations
+
+from preimage.harness.cards import ModelCard
+from preimage.harness.errors import PreimageError, Refused
+from preimage.harness.plugins import Registry
+from preimage.harness.world import World
+
+
+def presented(name: str, registry: Registry) -> list[tuple[str, str]]:
+    """(label, text) lines about a model. What cannot be told, because the model fails to load, is told as such."""
+    card = registry.models[name]
+    world = World(registry)
+    return [*_card(card), *_size(card, world), *_refusals(card, world)]
+
+
+def _card(card: ModelCard) -> list[tuple[str, str]]:
+    lines = [
+        ("model", card.name),
+        ("kind", card.kind),
+        ("family", card.family),
+        ("data set", card.dataset),
+        ("images", str(card.image)),
+        ("classes", str(card.num_classes or "none (unconditional)")),
+        (
+            "trained on",
+            "the whole training split" if card.trained_on is None else f"its first {card.trained_on} images",
+        ),
+        ("licence", card.licence or "not stated"),
+        ("paper", card.paper or "not stated"),
+        ("tags", ", ".join(card.tags) or "none"),
+    ]
+    if card.weights is not None:
+        lines += [("weights", card.weights.uri), ("sha256", card.weights.sha256 or "not pinned")]
+    if card.parent is not None:
+        lines.append(("checkpoint", f"step {card.step} of {card.parent}"))
+    return lines + [("reported", f"{metric} = {value:g}") for metric, value in card.reported.items()]
+
+
+def _size(card: ModelCard, world: World) -> list[tuple[str, str]]:
+    if card.kind == "reference":
+        return [("size", "a reference: it has no codes; neighbours answer for it")]
+    try:
+        generator = world.generator(card.name)
+    except Exception as error:  # a stranger's loader may raise anything; the card is shown all the same
+        return [("size", f"cannot be loaded: {type(error).__name__}: {error}")]
+    values = sum(tensor.numel() for tensor in generator.state_dict().values())
+    spaces = ", ".join(
+        f"{space.name} ({space.dim}, {type(space.prior).__name__ if space.prior else 'no prior'})"
+        for space in generator.spaces.values()
+    )
+    return [("size", f"{values:,} values"), ("spaces", spaces)]
+
+
+def _refusals(card: ModelCard, world: World) -> list[tuple[str, str]]:
+    lines = []
+    for name, benchmark in world.registry.benchmarks.items():
+        try:
+            asks = benchmark.requests(world.model(card.name), world.data(card.dataset), benchmark.options())
+            evaluations = sum(ask.request.evaluations(ask.count) for ask in asks.values())
+            text = f"scores it: {sum(a.count for a in asks.values()):,} images, at most {evaluations:,} evaluations"
+        except Refused as refusal:
+            text = f"refuses it: {refusal}"
+        except PreimageError as error:
+            text = f"cannot say: {error}"
+        except Exception as error:  # as above
+            text = f"cannot say: {type(error).__name__}: {error}"
+        lines.append((name, text))
+    return lines

@@ -1,0 +1,33 @@
+"""Scores recomputed from stored rows alone: no model, no data, no torch."""
+
+from __future__ import annotations
+
+from preimage.harness.benchmark import metric_info
+from preimage.harness.errors import PreimageError
+from preimage.harness.options import options_from
+from preimage.harness.plugins import Registry
+from preimage.harness.store import Store
+
+
+def summarise_all(store: Store, registry: Registry) -> tuple[int, list[str]]:
+    """Recompute the scores of every evaluation whose rows are complete; how many, and why others could not be."""
+    done, left = 0, []
+    for evaluation in store.evaluations():
+        if evaluation.status == "refused" or not evaluation.asks:
+            continue
+        try:
+            benchmark = registry.benchmarks[evaluation.benchmark]
+            options = options_from(
+                benchmark.options, evaluation.options, registry.solvers, source=f"stored {evaluation.benchmark!r}"
+            )
+            rows = {ask.role: store.rows(ask.request, ask.count) for ask in evaluation.asks}
+            scores = benchmark.summarise(rows, options)
+        except PreimageError as error:
+            if evaluation.status == "ok":
+                left.append(f"{evaluation.model} / {evaluation.benchmark}: {error}")
+            continue
+        store.rescore(
+            evaluation, scores, {s.metric: metric_info(benchmark, s.metric) for s in scores}, benchmark.version
+        )
+        done += 1
+    return done, left

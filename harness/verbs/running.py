@@ -1,0 +1,250 @@
+"""``run`` and ``demo``: measure, summarise, store."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from preimage.harness.verbs.arguments import console, database, registry, sources
+
+if TYPE_CHECKING:
+    from preimage.harness.plan import Plan
+    from preimage.harness.plugins import Registry
+    from preimage.harness.run import Report
+    from preimage.harness.suites import Suite
+
+
+@click.command()
+@click.argument("suite", required=False)
+@click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="a model's name, or a shell glob")
+@click.option(
+    "-b", "--benchmark", "benchmarks", multiple=True, metavar="BENCHMARK", help="a benchmark's name, or a glob"
+)
+@click.option("-d", "--dataset", metavar="DATASET", help="a data set's name; the cards' own where not set")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="an option of the benchmarks, e.g. solver.steps=100"
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="the first N images of each split")
+@click.option("--seed", type=int, help="of every random stream")
+@click.option("--device", default="cpu", show_default=True, metavar="D", help="cpu, cuda, cuda:1, ...")
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="processes that measure; one per core where not set"
+)
+@click.option("--dry-run", is_flag=True, help="print the plan: requests, what is stored, evaluations, time")
+@click.option("--offline", is_flag=True, help="never touch the network")
+@click.option("--fail-fast", is_flag=True, help="stop at the first failure")
+@database
+@sources
+def run(
+    suite: str | None,
+    models: tuple[str, ...],
+    benchmarks: tuple[str, ...],
+    dataset: str | None,
+    settings: tuple[str, ...],
+    limit: int | None,
+    seed: int | None,
+    device: str,
+    workers: int | None,
+    dry_run: bool,
+    offline: bool,
+    fail_fast: bool,
+    db: str,
+    plugins: tuple[str, ...],
+    cards: tuple[str, ...],
+) -> int:
+    """Plan, refuse, measure, summarise, store. The same command again resumes, or finds nothing to do.
+
+    SUITE is a published protocol (`preimage list suites`) or a suite's YAML file; without one each benchmark runs
+    with its documented default options.
+
+    \b
+    Examples:
+      preimage run quick
+      preimage run quick -m fashion-dcgan --limit 200 --workers 2
+      preimage run -b recovery -m 'fashion-*' --set solver=adam --set solver.steps=750
+      preimage run -b recovery -m my-model --card my-model.yaml --dry-run
+    """
+    from preimage.harness.options import parse_settings
+    from preimage.harness.plan import Selection
+
+    chosen = parse_settings(settings)
+    chosen.update({key: value for key, value in (("limit", limit), ("seed", seed)) if value is not None})
+    found = registry(plugins, cards)
+    selection = Selection(models, benchmarks, dataset, _suite(suite, found) if suite else None, chosen)
+    return _run(
+        found, selection, Path(db), device, workers, seed or 0, dry_run=dry_run, offline=offline, fail_fast=fail_fast
+    )
+
+
+@click.command()
+@click.option("--site", "out", default="site", show_default=True, metavar="OUT", help="the folder of pages")
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="processes that measure; one per core where not set"
+)
+@database
+@click.pass_context
+def demo(ctx: click.Context, out: str, workers: int | None, db: str) -> int:
+    """The models that ship, the quick suite, the site; prints where to look.
+
+    \b
+    Example:
+      preimage demo
+    """
+    from preimage.harness.errors import PluginError
+
+    site = (
+        ctx.parent.command.get_command(ctx.parent, "site")
+        if ctx.parent and isinstance(ctx.parent.command, click.Group)
+        else None
+    )
+    if site is None:
+        raise PluginError("the leaderboard is not installed: `preimage plugins` says why")
+    status = int(ctx.invoke(run, suite="quick", workers=workers, db=db))
+    page = ctx.invoke(site, out=out, db=db)
+    if page is not None:
+        click.echo(f"database: {Path(db).resolve()}")
+    return status
+
+
+def _suite(name: str, found: Registry) -> Suite:
+    from preimage.harness.suites import read_suite
+
+    return read_suite(Path(name)) if name.endswith((".yaml", ".yml")) else found.suites[name]
+
+
+def _run(
+    found: Registry,
+    selection: Any,
+    path: Path,
+    device: str,
+    workers: int | None,
+    seed: int,
+    *,
+    dry_run: bool,
+    offline: bool,
+    fail_fast: bool,
+) -> int:
+    from preimage.harness.environment import default_workers, described_machine, git_revision, package_versions
+    from preimage.harness.plan import make_plan
+    from preimage.harness.run import Workers, execute
+    from preimage.harness.store import Store
+    from preimage.harness.verbs.progress import progress_to
+    from preimage.harness.world import World
+
+    world = World(found, path, device, offline=offline)
+    if dry_run:
+        from preimage.harness.results import Results
+
+        stored = Results(path).stored_blocks if path.is_file() else lambda key: set()
+        plan = make_plan(found, world, selection, stored)
+        _print_plan(plan, world)
+        return 0
+    with Store(path) as store:
+        plan = make_plan(found, world, selection, store.stored_blocks)
+        command = shlex.join(["preimage", *sys.argv[1:]])
+        number = store.begin_run(command, seed, git_revision(), package_versions(), described_machine(device))
+        count = workers or default_workers(device)
+        progress = progress_to(console(err=True))
+        try:
+            report = execute(
+                plan,
+                store,
+                world,
+                Workers(found.sources, path, device, count, offline),
+                number,
+                command,
+                progress,
+                fail_fast=fail_fast,
+            )
+        finally:
+            progress.close()
+        store.end_run(number)
+        _print_report(report, store.scores())
+    return report.exit_status
+
+
+def _print_plan(plan: Plan, world: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from preimage.harness.timing import seconds_per_evaluation
+
+    out = console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in (
+        "request",
+        "measurement",
+        "model",
+        "of",
+        "images",
+        "blocks",
+        "stored",
+        "evaluations (at most)",
+        "time",
+    ):
+        table.add_column(column, justify="left" if column in ("request", "measurement", "model", "of") else "right")
+    total, seconds = 0, 0.0
+    for work in plan.work:
+        blocks = len(work.request.blocks(work.count))
+        took = work.evaluations * seconds_per_evaluation(work.request, world) if work.evaluations else 0.0
+        total, seconds = total + work.evaluations, seconds + took
+        table.add_row(
+            work.key[:12],
+            work.request.kind,
+            escape(work.request.model.name),
+            escape(images_of(work.request)),
+            f"{work.count:,}",
+            str(blocks),
+            str(blocks - len(work.missing)),
+            f"{work.evaluations:,}",
+            _duration(took),
+        )
+    out.print(table)
+    for evaluation in plan.evaluations:
+        if evaluation.status:
+            out.print(
+                f"{evaluation.status}: {escape(evaluation.card.name)} / {evaluation.benchmark.name}: "
+                f"{escape(evaluation.reason)}"
+            )
+    out.print(
+        f"{len(plan.work)} requests, {sum(len(w.missing) for w in plan.work)} blocks to measure, at most {total:,} "
+        f"generator evaluations, about {_duration(seconds)} in one process"
+    )
+
+
+def images_of(request: Any) -> str:
+    """The images a request is about, in words."""
+    images = getattr(request, "images", None)
+    if images is None:
+        return "the prior"
+    label = " under every label" if getattr(request, "label", "") == "every" else ""
+    return f"{images.dataset}/{images.split}{label}" if hasattr(images, "split") else f"its own samples{label}"
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _print_report(report: Report, scores: list[dict[str, Any]]) -> None:
+    from preimage.harness.verbs.scoring import score_table
+
+    here = {(e.card.name, e.dataset, e.benchmark.name, e.suite) for e in report.evaluations}
+    console().print(score_table([s for s in scores if (s["model"], s["dataset"], s["benchmark"], s["suite"]) in here]))
+    counts = {
+        status: sum(e.status == status for e in report.evaluations) for status in ("ok", "refused", "failed", "stopped")
+    }
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    click.echo(
+        f"{said}; {report.measured_blocks} blocks measured, {report.evaluations_spent:,} generator evaluations",
+        err=True,
+    )

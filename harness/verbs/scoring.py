@@ -1,0 +1,189 @@
+"""``scores`` and ``summarise``: what the database says."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from preimage.harness.verbs.arguments import console, database, registry, sources
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Row = dict[str, Any]
+
+
+@click.command()
+@click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="a model's name, or a shell glob")
+@click.option(
+    "-b", "--benchmark", "benchmarks", multiple=True, metavar="BENCHMARK", help="a benchmark's name, or a glob"
+)
+@click.option("-d", "--dataset", "datasets", multiple=True, metavar="DATASET", help="a data set's name, or a glob")
+@click.option("--suite", "suites", multiple=True, metavar="SUITE", help="a suite's name, or a glob; '' for none")
+@click.option("--json", "form", flag_value="json", help="a list of objects with the columns of the view `score`")
+@click.option("--csv", "form", flag_value="csv", help="the same as comma-separated values")
+@click.option("--markdown", "form", flag_value="markdown", help="a table for a README")
+@click.option("--latex", "form", flag_value="latex", help="a table for a paper")
+@database
+def scores(
+    models: tuple[str, ...],
+    benchmarks: tuple[str, ...],
+    datasets: tuple[str, ...],
+    suites: tuple[str, ...],
+    form: str | None,
+    db: str,
+) -> None:
+    """Every score with its interval.
+
+    \b
+    Examples:
+      preimage scores
+      preimage scores -b recovery -m 'fashion-*'
+      preimage scores --json --db results.db
+    """
+    from preimage.harness.results import Results
+
+    with Results(db) as results:
+        wanted = {"model": models, "benchmark": benchmarks, "dataset": datasets, "suite": suites}
+        rows = [
+            row
+            for row in results.scores()
+            if all(
+                not globs or any(fnmatch.fnmatchcase(row[column], g) for g in globs) for column, globs in wanted.items()
+            )
+        ]
+    if form == "json":
+        click.echo(json.dumps(rows, indent=2))
+    elif form == "csv":
+        click.echo(_csv(rows), nl=False)
+    elif form == "markdown":
+        click.echo(_markdown(rows))
+    elif form == "latex":
+        click.echo(_latex(rows))
+    else:
+        console().print(score_table(rows))
+
+
+def score_table(rows: list[Row]) -> Table:
+    """Scores as a table for people."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("dataset", "benchmark", "suite", "model", "metric"):
+        table.add_column(column)
+    for column in ("value", "95 % interval", "n"):
+        table.add_column(column, justify="right")
+    table.add_column("unit")
+    for row in rows:
+        names = [escape(str(row[c])) for c in ("dataset", "benchmark", "suite", "model")]
+        if row["status"] == "ok":
+            table.add_row(
+                *names, escape(row["metric"]), number(row["value"]), interval(row), str(row["n"]), escape(row["unit"])
+            )
+        else:
+            table.add_row(*names, f"{row['status']}: {escape(row['reason'])}")
+    return table
+
+
+def number(value: float | None) -> str:
+    """Four significant digits."""
+    return "" if value is None else f"{value:.4g}"
+
+
+def interval(row: Row) -> str:
+    """``[low, high]``, or nothing where there is none."""
+    return "" if row["low"] is None else f"[{number(row['low'])}, {number(row['high'])}]"
+
+
+def _csv(rows: list[Row]) -> str:
+    text = io.StringIO()
+    columns = [
+        "model",
+        "family",
+        "dataset",
+        "benchmark",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "n",
+        "unit",
+        "better",
+        "suite",
+        "status",
+        "reason",
+        "request",
+        "created",
+    ]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+_SHORT = ("dataset", "benchmark", "suite", "model", "metric")
+
+
+def _cells(row: Row) -> list[str]:
+    said = (
+        [number(row["value"]), interval(row), str(row["n"])]
+        if row["status"] == "ok"
+        else [row["status"], row["reason"], ""]
+    )
+    return [str(row[c]) for c in _SHORT] + said
+
+
+def _markdown(rows: list[Row]) -> str:
+    head = [*_SHORT, "value", "95 % interval", "n"]
+    lines = [
+        head,
+        ["---"] * 5 + ["---:"] * 3,
+        *([c.replace("|", "\\|").replace("\n", " ") for c in _cells(row)] for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _latex(rows: list[Row]) -> str:
+    special = {c: f"\\{c}" for c in "&%$#_{}"} | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+    body = [
+        " & ".join("".join(special.get(c, c) for c in cell.replace("\n", " ")) for cell in _cells(row)) + r" \\"
+        for row in rows
+    ]
+    head = " & ".join([*_SHORT, "value", r"95\,\% interval", "n"]) + r" \\"
+    return "\n".join([r"\begin{tabular}{lllllrrr}", r"\hline", head, r"\hline", *body, r"\hline", r"\end{tabular}"])
+
+
+@click.command()
+@database
+@sources
+def summarise(db: str, plugins: tuple[str, ...], cards: tuple[str, ...]) -> int:
+    """Recompute every score from the stored rows; nothing is measured.
+
+    \b
+    Example:
+      preimage summarise --db results.db
+    """
+    from pathlib import Path
+
+    from preimage.harness.errors import StoreError
+    from preimage.harness.store import Store
+    from preimage.harness.summaries import summarise_all
+
+    if not Path(db).is_file():
+        raise StoreError(f"there is no database {db!r}. Type `preimage run` first, or name another with --db FILE")
+    with Store(db) as store:
+        done, left = summarise_all(store, registry(plugins, cards))
+    for reason in left:
+        click.echo(f"preimage: {reason}", err=True)
+    click.echo(f"{done} evaluations summarised from stored rows", err=True)
+    return 1 if left else 0
