@@ -63,7 +63,7 @@ class StoredArray:
     def load(self) -> Array:
         """The array, whole, in memory: for labels. Raises DatasetError."""
         with _reading(self), self._values() as stream:
-            blob = stream.read(self.nbytes + 1)
+            blob = stream.read(self.nbytes + (1 if self.compressed else 0))  # the rest of a plain file was measured
         if len(blob) != self.nbytes:
             raise self._wrong_length(len(blob))
         return np.frombuffer(blob, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
