@@ -14,7 +14,7 @@ from torch import Tensor
 from preimage.adapters import closed_form, embedded
 from preimage.adapters.closed_form import family as closed_family
 from preimage.adapters.closed_form.fit import fit_ppca, training_pixels
-from preimage.adapters.embedded import family, train
+from preimage.adapters.embedded import family, gan, train
 from preimage.adapters.embedded.gan import critic_loss, decoder_loss
 from preimage.adapters.embedded.networks import Decoder, DecoderConfig
 from preimage.adapters.embedded.recipe import Recipe, parse_settings, read_recipe
@@ -125,7 +125,10 @@ def test_reference_has_no_weights() -> None:
 
 @pytest.mark.parametrize("objective, settings", [("gan", {"loss": "hinge"}), ("gan", {}), ("glo", {})])
 @pytest.mark.parametrize("num_classes", [0, 10])
-def test_training_depends_on_the_seed_alone(objective: str, settings: dict[str, object], num_classes: int) -> None:
+def test_training_depends_on_the_seed_alone(
+    objective: str, settings: dict[str, object], num_classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gan, "SETTLE_BATCHES", 2)
     card = {"name": "tiny", "dataset": "fashion-mnist", "trained_on": 12, "config": TINY | {"num_classes": num_classes}}
     training = {"objective": objective, "steps": 4, "batch": 6, "seed": 5, "settings": settings}
     before = torch.random.get_rng_state()
@@ -229,8 +232,8 @@ def test_unconditional_samples_are_of_all_ten_kinds() -> None:
 
 def test_glo_recovers_its_training_images_far_better_than_others() -> None:
     generator = load("fashion-glo-128")
-    seen = recovery_errors(generator, images_of("train", 24), steps=300).median()
-    unseen = recovery_errors(generator, images_of("test", 24), steps=300).median()
+    seen = recovery_errors(generator, images_of("train", 16), steps=200).median()
+    unseen = recovery_errors(generator, images_of("test", 16), steps=200).median()
     assert 3 * seen < unseen
 
 
@@ -245,8 +248,8 @@ def test_ppca_is_the_maximum_likelihood_fit() -> None:
     lengths = (W**2).sum(axis=0) + generator.sigma2
     assert lengths == pytest.approx(reference.explained_variance_ * to_ml, rel=1e-4)
     model = W @ W.T + generator.sigma2 * np.eye(784)
-    assert model == pytest.approx(reference.get_covariance() * to_ml, abs=1e-5)
-    assert generator.b.numpy() == pytest.approx(pixels.mean(axis=0), abs=1e-6)
+    assert np.allclose(model, reference.get_covariance() * to_ml, atol=1e-5)
+    assert np.allclose(generator.b.numpy(), pixels.mean(axis=0), atol=1e-6)
 
 
 def test_ppca_finds_the_directions_that_made_the_data() -> None:
@@ -266,7 +269,7 @@ def test_mean_image_ignores_its_code_but_stays_connected_to_it() -> None:
     images.sum().backward()
     assert torch.equal(images[0], images[1])
     assert code.grad is not None and code.grad.abs().max() == 0
-    assert images[0].flatten().detach().numpy() == pytest.approx(training_pixels(8192).mean(axis=0), abs=1e-6)
+    assert np.allclose(images[0].flatten().detach().numpy(), training_pixels(8192).mean(axis=0), atol=1e-6)
 
 
 def test_every_card_names_its_training_images_and_a_licence() -> None:

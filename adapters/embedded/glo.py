@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from preimage.adapters.embedded.networks import Decoder, DecoderConfig, initialise
+from preimage.adapters.embedded.networks import Decoder, DecoderConfig, new_decoder
 from preimage.adapters.embedded.recipe import Images, Recipe, Report, parse_settings
 
 
@@ -28,8 +28,7 @@ def train_glo(recipe: Recipe, config: DecoderConfig, images: Images, report: Rep
     random = torch.Generator().manual_seed(recipe.seed)
     codes = torch.randn(len(images.image), config.dim, generator=random)
     labels = images.label if config.num_classes else None
-    decoder = Decoder(config).train()
-    initialise(decoder, random)
+    decoder = new_decoder(config, random).train()
     adam = torch.optim.Adam(decoder.parameters(), settings.lr)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, recipe.steps)
     for step in range(recipe.steps):

@@ -114,12 +114,18 @@ class Critic(nn.Module):
         return GAIN * (score + cast(Tensor, (self.classes(label) * features).sum(dim=1)))
 
 
-def initialise(module: nn.Module, random: torch.Generator) -> None:
-    """Weights of the decoder drawn as in DCGAN: N(0, 0.02^2), class vectors N(0, 1), norms 1 and 0."""
-    for layer in module.modules():
+def new_decoder(config: DecoderConfig, random: torch.Generator) -> Decoder:
+    """A decoder with weights drawn as in DCGAN: N(0, 0.02^2), class vectors N(0, 1), norms 1 and 0.
+
+    The layers' own first draw comes from the global generator, which is put back as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        decoder = Decoder(config)
+    for layer in decoder.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.02, generator=random)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.Embedding):
             nn.init.normal_(layer.weight, 0.0, 1.0, generator=random)
+    return decoder
