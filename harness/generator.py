@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -112,7 +113,7 @@ def fold_batch_norms(module: nn.Module) -> int:
         if type(parent) is not nn.Sequential:
             continue
         names = list(parent._modules)
-        for first, second in zip(names, names[1:], strict=False):
+        for first, second in pairwise(names):
             layer, norm = parent._modules[first], parent._modules[second]
             if layer is None or norm is None or not (foldable(layer) and foldable(norm)):
                 continue

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
 
-from preimage.harness.cards import DatasetCard, Family, ModelCard, read_cards
+from preimage.harness.cards import DatasetCard, Family, ImageSpec, ModelCard, read_cards
 from preimage.harness.errors import DuplicateName, PluginError, UnknownName
 from preimage.harness.hooks import Hooks
 
@@ -86,6 +86,8 @@ class Sources:
 
     plugins: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
+    datasets: tuple[tuple[str, ImageSpec | None], ...] = ()
+    """Files or folders of images, and the shape that a folder's images are resized to."""
     entry_points: bool = True
 
 
@@ -114,6 +116,12 @@ class Registry:
         for card_path in sources.cards:
             for card in read_cards(Path(card_path)):
                 self.models.add(card.name, card, f"card {card_path}")
+
+        for path, image in sources.datasets:
+            from preimage.harness.readers import dataset_from
+
+            dataset = dataset_from(path, image=image)
+            self.datasets.add(dataset.name, dataset, f"path {path}")
 
     def dataset(self, name: str) -> Dataset:
         """The data set of that name, opened once."""

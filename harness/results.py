@@ -125,6 +125,13 @@ class Results:
         """Which blocks of the request are finished."""
         return {row["number"] for row in self.query("SELECT number FROM block WHERE request = ?", request)}
 
+    def all_blocks(self) -> dict[str, set[int]]:
+        """Which blocks are finished, by request."""
+        found: dict[str, set[int]] = {}
+        for row in self.query("SELECT request, number FROM block"):
+            found.setdefault(row["request"], set()).add(row["number"])
+        return found
+
     def rows(self, request: str, count: int) -> Rows:
         """The rows of images 0 to count - 1 of a request. Raises StoreError where some are not stored."""
         import numpy as np

@@ -16,6 +16,8 @@ from sqlite_utils.db import Table
 from preimage.harness.benchmark import Benchmark, MetricInfo, Score
 from preimage.harness.cards import ModelCard
 from preimage.harness.errors import NotFiniteRows
+from preimage.harness.options import plain_options
+from preimage.harness.plan import Evaluation
 from preimage.harness.requests import ModelKey, Request
 from preimage.harness.results import LOCK_SECONDS, Results, StoredEvaluation, check_version, explained
 from preimage.harness.rows import Block
@@ -38,9 +40,10 @@ class Store(Results):
         return self
 
     def _migrate(self) -> None:
-        empty = not self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if not empty:
+        if self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             check_version(self.db, self.path)
+            if self.db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+                return
         self.db.enable_wal()
         self.db.execute("BEGIN IMMEDIATE")
         try:
@@ -180,92 +183,64 @@ class Store(Results):
         self._table(table).insert_all(rows, batch_size=1000)
 
     def add_evaluation(
-        self,
-        *,
-        model: str,
-        dataset: str,
-        benchmark: str,
-        suite: str,
-        version: int,
-        options: dict[str, Any],
-        asks: list[dict[str, Any]],
-        status: str,
-        reason: str,
-        trace: str,
-        command: str,
-        run: int,
-        scores: list[Score],
-        metrics: dict[str, MetricInfo],
+        self, evaluation: Evaluation, scores: list[Score], metrics: dict[str, MetricInfo], command: str, run: int
     ) -> None:
         """Store how a benchmark went on a model, in place of what was there; the same again changes nothing."""
+        asks = [{"role": r, "request": a.request.key(), "count": a.count} for r, a in evaluation.asks.items()]
         row = {
-            "model": model,
-            "dataset": dataset,
-            "benchmark": benchmark,
-            "suite": suite,
-            "version": version,
-            "options": json.dumps(options, sort_keys=True),
+            "model": evaluation.card.name,
+            "dataset": evaluation.dataset,
+            "benchmark": evaluation.benchmark.name,
+            "suite": evaluation.suite,
+            "version": evaluation.benchmark.version,
+            "options": json.dumps(plain_options(evaluation.options), sort_keys=True),
             "asks": json.dumps(asks),
-            "status": status,
-            "reason": reason,
-            "trace": trace,
-            "command": command,
+            "status": evaluation.status,
+            "reason": evaluation.reason,
+            "trace": evaluation.trace,
         }
+        self._replace_evaluation(row, scores, metrics, command, run)
+
+    def rescore(
+        self, evaluation: StoredEvaluation, scores: list[Score], metrics: dict[str, MetricInfo], version: int
+    ) -> None:
+        """Replace the scores of a stored evaluation by ones recomputed from its rows."""
+        old = self.query("SELECT * FROM evaluation WHERE id = ?", evaluation.id)[0]
+        row = {name: value for name, value in old.items() if name not in ("id", "created", "run", "command")}
+        row.update(version=version, status="ok", reason="", trace="")
+        self._replace_evaluation(row, scores, metrics, old["command"], old["run"])
+
+    def _replace_evaluation(
+        self, row: dict[str, Any], scores: list[Score], metrics: dict[str, MetricInfo], command: str, run: int
+    ) -> None:
         values = [
             {
                 "metric": s.metric,
-                "value": s.estimate.value,
-                "low": s.estimate.low,
-                "high": s.estimate.high,
-                "n": s.estimate.n,
+                **s.estimate._asdict(),
                 "unit": metrics[s.metric].unit,
                 "better": metrics[s.metric].better,
             }
             for s in scores
         ]
-        where = [model, dataset, benchmark, suite]
+        where = [row[name] for name in ("model", "dataset", "benchmark", "suite")]
         with explained(self.path), self.db.atomic():
             old = list(
                 self.db.query(
                     "SELECT * FROM evaluation WHERE model = ? AND dataset = ? AND benchmark = ? AND suite = ?", where
                 )
             )
-            if old and all(old[0][name] == value for name, value in row.items() if name != "command"):
-                stored = list(
-                    self.db.query(
-                        "SELECT metric, value, low, high, n, unit, better FROM metric_score "
-                        "WHERE evaluation = ? ORDER BY metric",
-                        [old[0]["id"]],
-                    )
+            if old and all(old[0][name] == value for name, value in row.items()):
+                stored = self.db.query(
+                    "SELECT metric, value, low, high, n, unit, better FROM metric_score WHERE evaluation = ? "
+                    "ORDER BY metric",
+                    [old[0]["id"]],
                 )
-                if stored == sorted(values, key=lambda v: str(v["metric"])):
+                if list(stored) == sorted(values, key=lambda v: str(v["metric"])):
                     return
             for found in old:
                 self.db.execute("DELETE FROM evaluation WHERE id = ?", [found["id"]])
-            id_ = self._inserted("evaluation", {**row, "created": _now(), "run": run})
+            id_ = self._inserted("evaluation", {**row, "command": command, "created": _now(), "run": run})
             self._many("metric_score", ({"evaluation": id_, **value} for value in values))
-
-    def rescore(
-        self, evaluation: StoredEvaluation, scores: list[Score], metrics: dict[str, MetricInfo], version: int
-    ) -> None:
-        """Replace the scores of a stored evaluation by ones recomputed from its rows."""
-        run = int(next(self.db.query("SELECT run FROM evaluation WHERE id = ?", [evaluation.id]))["run"])
-        self.add_evaluation(
-            model=evaluation.model,
-            dataset=evaluation.dataset,
-            benchmark=evaluation.benchmark,
-            suite=evaluation.suite,
-            version=version,
-            options=evaluation.options,
-            asks=[vars(ask) for ask in evaluation.asks],
-            status="ok",
-            reason="",
-            trace="",
-            command=evaluation.command,
-            run=run,
-            scores=scores,
-            metrics=metrics,
-        )
 
 
 def card_data(card: ModelCard) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -44,8 +45,10 @@ class RecoveryEnergy:
 
     @property
     def floor(self) -> float:
-        """The energy of a mean squared error of ``EXACT``, where the distance is pixelwise and there is no penalty."""
-        if self.beta or not isinstance(self.distance, SquaredL2 | L2):
+        """The energy of a mean squared error of ``EXACT`` where the distance is pixelwise; ``-inf`` with a penalty."""
+        if self.beta:
+            return -math.inf
+        if not isinstance(self.distance, SquaredL2 | L2):
             return 0.0
         return EXACT if self.distance.squared else float((EXACT * self.target[0].numel()) ** 0.5)
 

@@ -25,7 +25,7 @@ class Energy(Protocol):
     """What is minimised over the codes of a batch of independent images. One call: one generator evaluation per image.
 
     ``preconditioner`` is the model's metric for these images (see ``metric.py``), or None where the solver does not
-    ask for it. ``floor``: an energy below it is rounding and nothing else; 0 where there is no such bound.
+    ask for it. ``floor``: an energy at or below it is rounding and nothing else; ``-inf`` where there is no such bound.
     """
 
     def __call__(self, code: Tensor) -> Value: ...

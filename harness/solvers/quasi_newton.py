@@ -26,6 +26,9 @@ from preimage.harness.solvers.lbfgs import Lbfgs
 SHRINK = (0.1, 0.5)
 """A rejected step is multiplied by something between these."""
 
+NEAR = 1e-3
+"""How far, in code units, a projection is tried to find the set's boundary."""
+
 CURVATURE = 1e-8
 """A pair enters the history if ``y.s`` exceeds this share of ``|y| |s|``."""
 
@@ -68,11 +71,11 @@ def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState,
     value = energy(trial)
     push = trial - state.code
     slope = _dot(state.gradient, push)
-    # The first trial is accepted if finite. A projected step may point uphill, and must bring a decrease all the same.
-    accepted = all_finite(value) & (value.energy <= state.energy + lbfgs.armijo * slope.clamp_max(0.0))
-    first = torch.isinf(state.energy)
+    first = torch.isinf(state.energy)  # the start: accepted if finite
+    enough = value.energy <= state.energy + lbfgs.armijo * slope.clamp_max(0.0)
+    accepted = all_finite(value) & enough & (value.energy < state.energy)
 
-    pull = value.gradient - state.gradient
+    pull = (_reduced(trial, value.gradient, projection) - _reduced(state.code, state.gradient, projection))
     state = _remember(state, push, pull, accepted & ~first, metric)
     wide = accepted.unsqueeze(1)
     code = torch.where(wide, trial, state.code)
@@ -88,7 +91,10 @@ def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState,
 
     weight = torch.where(forget.unsqueeze(1), 0.0, state.weight)
     gamma = torch.where(forget | first, _initial_scale(found, gradient, metric), state.gamma)
-    direction = -_two_loop(gradient, state.pushes, state.pulls, weight, gamma, metric)
+    reduced = _reduced(code, gradient, projection)
+    direction = -_two_loop(reduced, state.pushes, state.pulls, weight, gamma, metric)
+    if projection is not None:
+        direction = _along(direction, gradient, reduced)
     turned = accepted | forget
     direction = torch.where(turned.unsqueeze(1), direction, state.direction)
     step = torch.where(turned, 1.0, step)
@@ -128,6 +134,28 @@ def _two_loop(gradient: Tensor, pushes: Tensor, pulls: Tensor, weight: Tensor, g
         share = weight[:, i] * _dot(pulls[:, i], vector)
         vector = torch.addcmul(vector, shares.pop() - share.unsqueeze(1), pushes[:, i])
     return vector
+
+
+def _reduced(code: Tensor, gradient: Tensor, projection: Projection | None) -> Tensor:
+    """The gradient without what the projection undoes: minus the projection of ``-gradient`` onto the tangent cone."""
+    if projection is None:
+        return gradient
+    small = NEAR / torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp_min(1e-30)
+    moved = code - small * gradient
+    kept = projection(moved)
+    inside = torch.isclose(kept, moved, rtol=0.0, atol=NEAR * 1e-3).all(dim=1, keepdim=True)
+    return torch.where(inside, gradient, (code - kept) / small)
+
+
+def _along(direction: Tensor, gradient: Tensor, reduced: Tensor) -> Tensor:
+    """The direction within the face that the reduced gradient lies in: off clipped coordinates and off the normal.
+
+    A direction ``-H r`` with r reduced stays one of descent, ``-r^T H r``: r has nothing where this takes away.
+    """
+    direction = direction * (reduced != 0)
+    normal = gradient - reduced
+    share = _dot(direction, normal) / _dot(normal, normal).clamp_min(1e-38)
+    return direction - share.unsqueeze(1) * normal
 
 
 def _initial_scale(energy: Tensor, gradient: Tensor, metric: Preconditioner | None) -> Tensor:

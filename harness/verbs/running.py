@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 @click.option(
     "-b", "--benchmark", "benchmarks", multiple=True, metavar="BENCHMARK", help="a benchmark's name, or a glob"
 )
-@click.option("-d", "--dataset", metavar="DATASET", help="a data set's name; the cards' own where not set")
+@click.option(
+    "-d", "--dataset", metavar="DATASET", help="a data set's name, or a path: a folder of images, .npz, idx files"
+)
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="an option of the benchmarks, e.g. solver.steps=100"
 )
@@ -67,6 +70,7 @@ def run(
       preimage run quick -m fashion-dcgan --limit 200 --workers 2
       preimage run -b recovery -m 'fashion-*' --set solver=adam --set solver.steps=750
       preimage run -b recovery -m my-model --card my-model.yaml --dry-run
+      preimage run -b recovery -m ppca -d my-images/
     """
     from preimage.harness.options import parse_settings
     from preimage.harness.plan import Selection
@@ -74,6 +78,8 @@ def run(
     chosen = parse_settings(settings)
     chosen.update({key: value for key, value in (("limit", limit), ("seed", seed)) if value is not None})
     found = registry(plugins, cards)
+    if dataset is not None and dataset not in found.datasets and _is_path(dataset):
+        found, dataset = with_images_of(found, dataset, models)
     selection = Selection(models, benchmarks, dataset, _suite(suite, found) if suite else None, chosen)
     return _run(
         found, selection, Path(db), device, workers, seed or 0, dry_run=dry_run, offline=offline, fail_fast=fail_fast
@@ -110,6 +116,24 @@ def demo(ctx: click.Context, out: str, workers: int | None, db: str) -> int:
     return status
 
 
+def _is_path(text: str) -> bool:
+    """Whether a name that is not registered is meant as a path."""
+    return Path(text).expanduser().exists() or "/" in text or text.endswith(".npz")
+
+
+def with_images_of(found: Registry, path: str, models: tuple[str, ...]) -> tuple[Registry, str]:
+    """The registry with the data set at a path added, and its name. A folder's images are resized to what the models
+    make, where that is one shape."""
+    from dataclasses import replace
+
+    from preimage.harness.plugins import Registry, expand
+
+    shapes = {found.models[name].image for name in expand(found.models, models or ("*",))}
+    image = shapes.pop() if len(shapes) == 1 and Path(path).is_dir() else None
+    richer = Registry(replace(found.sources, datasets=((path, image),)))
+    return richer, next(name for name in richer.datasets if richer.datasets.owner(name) == f"path {path}")
+
+
 def _suite(name: str, found: Registry) -> Suite:
     from preimage.harness.suites import read_suite
 
@@ -130,41 +154,41 @@ def _run(
 ) -> int:
     from preimage.harness.environment import default_workers, described_machine, git_revision, package_versions
     from preimage.harness.plan import make_plan
-    from preimage.harness.run import Workers, execute
+    from preimage.harness.run import Run
     from preimage.harness.store import Store
     from preimage.harness.verbs.progress import progress_to
+    from preimage.harness.workers import Workers
     from preimage.harness.world import World
 
     world = World(found, path, device, offline=offline)
+    stored = _stored(path)
+    plan = make_plan(found, world, selection, stored)
     if dry_run:
-        from preimage.harness.results import Results
-
-        stored = Results(path).stored_blocks if path.is_file() else lambda key: set()
-        plan = make_plan(found, world, selection, stored)
         _print_plan(plan, world)
         return 0
     with Store(path) as store:
-        plan = make_plan(found, world, selection, store.stored_blocks)
         command = shlex.join(["preimage", *sys.argv[1:]])
         number = store.begin_run(command, seed, git_revision(), package_versions(), described_machine(device))
-        count = workers or default_workers(device)
+        workers_ = Workers(found.sources, path, device, workers or default_workers(device), offline)
         progress = progress_to(console(err=True))
         try:
-            report = execute(
-                plan,
-                store,
-                world,
-                Workers(found.sources, path, device, count, offline),
-                number,
-                command,
-                progress,
-                fail_fast=fail_fast,
-            )
+            report = Run(plan, store, number, command, progress, fail_fast).execute(world, workers_)
         finally:
             progress.close()
         store.end_run(number)
         _print_report(report, store.scores())
     return report.exit_status
+
+
+def _stored(path: Path) -> Callable[[str], set[int]]:
+    """Which blocks of a request the database has; none where there is no database yet."""
+    from preimage.harness.results import Results
+
+    blocks: dict[str, set[int]] = {}
+    if path.is_file():
+        with Results(path) as results:
+            blocks = results.all_blocks()
+    return lambda key: blocks.get(key, set())
 
 
 def _print_plan(plan: Plan, world: Any) -> None:
@@ -245,6 +269,6 @@ def _print_report(report: Report, scores: list[dict[str, Any]]) -> None:
     }
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     click.echo(
-        f"{said}; {report.measured_blocks} blocks measured, {report.evaluations_spent:,} generator evaluations",
+        f"{said}; {report.measured_blocks} blocks measured, {report.spent:,} generator evaluations",
         err=True,
     )

@@ -1,0 +1,128 @@
+"""Where blocks are measured: in this process, or in several of their own that end when this one does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TypeAlias
+
+from preimage.harness.errors import PreimageError
+from preimage.harness.plugins import Registry, Sources
+from preimage.harness.requests import Request
+from preimage.harness.rows import Block
+from preimage.harness.world import World
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a measurement raised: one line, and the traceback. Plain text, so that it crosses processes whole."""
+
+    reason: str
+    trace: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """The failure that an exception tells of."""
+        return cls(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How blocks are measured: in this process (count 1), or in so many of their own."""
+
+    sources: Sources
+    database: Path
+    device: str = "cpu"
+    count: int = 1
+    offline: bool = False
+
+
+Task: TypeAlias = tuple[Request, int]
+Result: TypeAlias = Block | Failure | None
+"""What became of a task; None where it was given up before it began."""
+
+Measurer: TypeAlias = Callable[[Sequence[Task], Callable[[Request], bool]], Iterator[tuple[int, Result]]]
+"""Tasks, and whether a request has been given up, to (index of the task, result) as they are finished."""
+
+
+@contextmanager
+def measurer(workers: Workers, world: World, blocks: int) -> Iterator[Measurer]:
+    """Something that measures blocks, with as many processes as there is use for."""
+    if min(workers.count, blocks) <= 1:
+        yield lambda tasks, given_up: _here(tasks, given_up, world)
+        return
+    pool = ProcessPoolExecutor(
+        min(workers.count, blocks), mp_context=get_context("spawn"), initializer=_start, initargs=(workers,)
+    )
+    try:
+        yield lambda tasks, given_up: _elsewhere(tasks, given_up, pool)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _here(tasks: Sequence[Task], given_up: Callable[[Request], bool], world: World) -> Iterator[tuple[int, Result]]:
+    for index, (request, number) in enumerate(tasks):
+        yield index, None if given_up(request) else _measured(request, number, world)
+
+
+def _elsewhere(
+    tasks: Sequence[Task], given_up: Callable[[Request], bool], pool: ProcessPoolExecutor
+) -> Iterator[tuple[int, Result]]:
+    futures: dict[Future[Block | Failure], int] = {
+        pool.submit(_measured_there, request, number): index for index, (request, number) in enumerate(tasks)
+    }
+    for future in as_completed(futures):
+        index = futures[future]
+        for other, place in futures.items():
+            if not other.done() and given_up(tasks[place][0]):
+                other.cancel()
+        if future.cancelled():
+            yield index, None
+            continue
+        try:
+            yield index, future.result()
+        except BrokenProcessPool as error:
+            raise PreimageError(
+                "a worker process was killed (out of memory?). Finished blocks are stored: type the same command "
+                "again, with fewer --workers if memory was short"
+            ) from error
+
+
+def _measured(request: Request, number: int, world: World) -> Block | Failure:
+    try:
+        return request.measure(number, world)
+    except Exception as error:  # a stranger's model may raise anything; the others go on
+        return Failure.of(error)
+
+
+_world: World | None = None
+
+
+def _start(workers: Workers) -> None:
+    """Set up a worker: the same registry as its parent's, and an end when the parent ends, however it does."""
+    global _world
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    _world = World(Registry(workers.sources), workers.database, workers.device, offline=workers.offline)
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _measured_there(request: Request, number: int) -> Block | Failure:
+    assert _world is not None  # set by _start
+    return _measured(request, number, _world)
