@@ -1,1 +1,1 @@
-"""leaderboard of preimage."""
+"""The board: a database of results as a static site. Reads scores; imports no torch."""

@@ -1,0 +1,90 @@
+"""``model/<slug>.html``: one model, everything the database knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preimage.harness.results import Results
+from preimage.leaderboard import words
+from preimage.leaderboard.album import Album
+from preimage.leaderboard.board import Cell, cell_of, column_decimals, flags_of
+from preimage.leaderboard.evidence import evidence_of, measured_of
+from preimage.leaderboard.records import Entry, Figure, ModelRecord, Records, precedence
+
+LONG = 1500  # characters of one setting that the page shows
+TRACE = 40_000
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score as the page prints it."""
+
+    figure: Figure
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A benchmark applied to the model."""
+
+    entry: Entry
+    scores: tuple[Scored, ...]
+    flags: tuple[str, ...]
+
+
+def model_context(results: Results, records: Records, model: ModelRecord, album: Album) -> Mapping[str, Any]:
+    """What the template of the page is given."""
+    entries = sorted(
+        (entry for entry in records.entries if entry.model.name == model.name),
+        key=lambda e: (e.evaluation.dataset, precedence(e.benchmark.name), e.benchmark.name),
+    )
+    measured = measured_of(results, entries)
+    evidence = evidence_of(results, album, model, entries, measured)
+    return {
+        "model": model,
+        "facts": facts(model),
+        "settings": {name: words.flat(model.card.get(name) or {}) for name in ("config", "training")},
+        "samples": next((e.samples for e in evidence if e.samples is not None), None),
+        "evidence_groups": evidence,
+        "evaluated": [_evaluated(entry) for entry in entries],
+        "measured": sorted(measured.values(), key=lambda m: (m.description.get("kind", ""), m.place, m.key)),
+        "reported": [row for row in records.reported if row["model"] == model.name],
+        "long": LONG,
+        "trace_length": TRACE,
+    }
+
+
+def _evaluated(entry: Entry) -> Evaluated:
+    scores = tuple(Scored(figure, cell_of(figure, column_decimals([figure]))) for figure in entry.figures.values())
+    return Evaluated(entry, scores, flags_of(entry))
+
+
+def facts(model: ModelRecord) -> Sequence[tuple[str, str]]:
+    """The card, as terms and texts; what it does not say is left out, except the licence."""
+    card = model.card
+    image = words.setting(card.get("image")).replace(", ", " \N{MULTIPLICATION SIGN} ")
+    weights = card.get("weights") or {}
+    trained = card.get("trained_on")
+    rows = [
+        ("Family", model.family),
+        ("Kind", model.kind),
+        ("Licence", card.get("licence") or "not stated"),
+        ("Paper", card.get("paper")),
+        ("Data set", card.get("dataset")),
+        ("Trained on", f"the first {words.count(trained)} images of train" if isinstance(trained, int) else None),
+        ("Image", image),
+        ("Classes", card.get("num_classes") or "none: unconditional"),
+        ("Latent space", card.get("space")),
+        ("Weights", weights.get("uri")),
+        ("Weights sha256", weights.get("sha256")),
+        ("Tags", words.setting(card.get("tags"))),
+        ("Parent", card.get("parent")),
+        ("Step", card.get("step")),
+        ("Version", card.get("version")),
+        ("Identity", model.identity),
+    ]
+    if model.kind == "reference":
+        rows = [row for row in rows if row[0] not in ("Latent space", "Classes")]
+    return [(term, words.shown(text, LONG)) for term, text in rows if text not in (None, "", "not set")]

@@ -1,0 +1,137 @@
+"""What a database holds, read once, as the records that pages are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from preimage.harness.results import Results, StoredEvaluation
+from preimage.leaderboard.slugs import slug
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric is."""
+
+    name: str
+    unit: str
+    better: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One score: a metric's value, its 95 % interval where there is one, the number of images."""
+
+    metric: Metric
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class BenchmarkRecord:
+    """A benchmark: what it asks and its metrics, the one that ranks first."""
+
+    name: str
+    question: str
+    metrics: Mapping[str, Metric]
+
+    def metric(self, name: str) -> Metric:
+        """The metric, or that which a variant (``accuracy/l2``) is of."""
+        base = self.metrics.get(name) or self.metrics.get(name.split("/")[0]) or Metric(name, "", "none", "")
+        return Metric(name, base.unit, base.better, base.meaning)
+
+    def order(self, name: str) -> tuple[float, bool, str]:
+        """Where a metric stands among the columns: as declared, a floor right after what it is the floor of."""
+        base, _, variant = name.partition("/")
+        names = list(self.metrics)
+        owner = base.removeprefix("floor_")
+        follows = owner != base and owner in names
+        place = names.index(owner if follows else base) if (owner if follows else base) in names else len(names)
+        return place, follows, variant
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model that was run."""
+
+    name: str
+    family: str
+    identity: str
+    kind: str
+    card: Mapping[str, Any]
+
+    @property
+    def slug(self) -> str:
+        return slug(self.name)
+
+    @property
+    def mark(self) -> str:
+        """What it is on a board if it is no competitor: a reference, a baseline, or nothing."""
+        if self.kind == "reference":
+            return "reference"
+        return "baseline" if "baseline" in (self.card.get("tags") or ()) else ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A benchmark applied to a model, with its figures in the order of columns."""
+
+    evaluation: StoredEvaluation
+    model: ModelRecord
+    benchmark: BenchmarkRecord
+    figures: Mapping[str, Figure]
+
+
+@dataclass(frozen=True)
+class Records:
+    """All of it."""
+
+    models: tuple[ModelRecord, ...]
+    entries: tuple[Entry, ...]
+    scores: tuple[dict[str, Any], ...]
+    reported: tuple[dict[str, Any], ...]
+
+
+def read_records(results: Results) -> Records:
+    """Everything that pages show, except rows and pictures."""
+    models = {
+        row["name"]: ModelRecord(row["name"], row["family"], row["identity"], row["kind"], row["card"])
+        for row in results.models()
+    }
+    benchmarks = {row["name"]: _benchmark(row) for row in results.benchmarks()}
+    scores = results.scores()
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for score in scores:
+        if score["status"] == "ok" and score["value"] is not None:
+            found.setdefault(tuple(score[key] for key in ("model", "dataset", "benchmark", "suite")), []).append(score)
+    entries = []
+    for evaluation in results.evaluations():
+        benchmark = benchmarks.get(evaluation.benchmark) or BenchmarkRecord(evaluation.benchmark, "", {})
+        mine = found.get((evaluation.model, evaluation.dataset, evaluation.benchmark, evaluation.suite), [])
+        figures = {row["metric"]: _figure(row, benchmark) for row in mine}
+        ordered = {name: figures[name] for name in sorted(figures, key=benchmark.order)}
+        entries.append(Entry(evaluation, models[evaluation.model], benchmark, ordered))
+    reported = results.query("SELECT * FROM reported ORDER BY model, dataset, metric, source")
+    return Records(tuple(models.values()), tuple(entries), tuple(scores), tuple(reported))
+
+
+def precedence(benchmark: str) -> int:
+    """Where a benchmark stands on a page: recovery first, the others build on it."""
+    return {"recovery": 0, "overfitting": 1}.get(benchmark, 2)
+
+
+def _benchmark(row: Mapping[str, Any]) -> BenchmarkRecord:
+    metrics = {
+        name: Metric(name, told["unit"], told["better"], told["meaning"]) for name, told in row["metrics"].items()
+    }
+    return BenchmarkRecord(row["name"], row["question"], metrics)
+
+
+def _figure(row: Mapping[str, Any], benchmark: BenchmarkRecord) -> Figure:
+    told = benchmark.metric(row["metric"])
+    metric = Metric(row["metric"], row["unit"], row["better"], told.meaning)
+    return Figure(metric, row["value"], row["low"], row["high"], row["n"])

@@ -1,0 +1,109 @@
+"""Texts and numbers as pages show them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_MOST_DECIMALS = 6
+_UNSEEN = ("Cc", "Cf", "Cs")  # Unicode's control, format (directions among them) and surrogate characters
+
+
+def shown(text: object, most: int = 200) -> str:
+    """A text without control and direction characters, cut where it is longer than ``most``."""
+    kept = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNSEEN and c not in "\n\t" else c
+        for c in str(text)[: most + 1]
+    )
+    return kept if len(kept) <= most else kept[: most - 1] + "…"
+
+
+def tail(text: str, most: int) -> str:
+    """The end of a text: of a traceback, the part that says what happened."""
+    return shown(text, most) if len(text) <= most else "…" + shown(text[1 - most :], most)
+
+
+def decimals(values: Iterable[float], widths: Iterable[float]) -> int:
+    """How many decimals a column deserves: two digits of half its typical interval, else three of a value."""
+    positive = [width / 2 for width in widths if width > 0]
+    digits = 2 if positive else 3
+    sizes = positive or [abs(value) for value in values if value]
+    if not sizes:
+        return 0
+    return min(max(digits - 1 - math.floor(math.log10(statistics.median(sizes))), 0), _MOST_DECIMALS)
+
+
+def number(value: float, places: int) -> str:
+    """A number with so many decimals; one that would be rounded to nothing in powers of ten, nothing as 0."""
+    if value == 0:
+        return "0"
+    if abs(value) < 0.5 * 10.0**-places:
+        return scientific(value)
+    return f"{value:,.{places}f}".replace("-", MINUS)
+
+
+def scientific(value: float) -> str:
+    """A number as ``1.2×10⁻⁷``."""
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}{TIMES}10{str(int(exponent)).translate(_RAISED)}".replace("-", MINUS)
+
+
+def interval(low: float | None, high: float | None, places: int) -> str:
+    """``[low, high]``, or nothing where there is no interval."""
+    if low is None or high is None:
+        return ""
+    if low == high == 0:
+        return "[0, 0]"
+    if max(abs(low), abs(high)) < 0.5 * 10.0**-places:
+        return f"[{scientific(low)}, {scientific(high)}]"
+    return f"[{low:,.{places}f}, {high:,.{places}f}]".replace("-", MINUS)
+
+
+def short(value: float) -> str:
+    """A number on an axis: as few digits as it has."""
+    text = f"{value:.6g}"
+    return (scientific(value).replace(f"1.0{TIMES}", "") if "e" in text else text).replace("-", MINUS)
+
+
+def count(value: int) -> str:
+    """A whole number with its thousands apart."""
+    return f"{value:,}"
+
+
+def seconds(value: float) -> str:
+    """A time as people say it."""
+    if value < 90:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def better(which: str) -> str:
+    """Which way of a metric is better, in words."""
+    return {"higher": "higher is better", "lower": "lower is better"}.get(which, "")
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as pairs of texts, ``solver.steps`` and ``100``, in their order."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            pairs += flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", setting(value)))
+    return pairs
+
+
+def setting(value: object) -> str:
+    """The value of a setting."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == "" or value == {} or value == []:
+        return "not set"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(setting(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
