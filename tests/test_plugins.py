@@ -220,7 +220,7 @@ def open_it():
 def register_datasets(register): register(DatasetCard("d", ImageSpec(1, 2, 2), 0, ("test",), open_it))
 """
     found = registry(bench.write("mine", body))
-    first = found.dataset("d")
+    first: object = found.dataset("d")
     assert first == [1]
     assert found.dataset("d") is first
     assert first == [1]

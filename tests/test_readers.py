@@ -86,7 +86,8 @@ def test_images_come_with_their_labels_in_any_order(tmp_path: Path, cache: Path,
     ],
 )
 def test_usual_names_are_found(tmp_path: Path, images: str, labels: str) -> None:
-    data = NpzDataset("d", {"test": npz(tmp_path / "a.npz", **{images: RGB, labels: LABELS})})
+    arrays: dict[str, Any] = {images: RGB, labels: LABELS}
+    data = NpzDataset("d", {"test": npz(tmp_path / "a.npz", **arrays)})
     assert data.read("test", [3])[1].tolist() == [2]
 
 

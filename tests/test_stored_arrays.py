@@ -146,7 +146,8 @@ def test_a_gigabyte_is_read_without_being_loaded(tmp_path: Path, cache: Path) ->
 def test_the_header_says_what_an_array_is(tmp_path: Path) -> None:
     arrays = npz_arrays(npz(tmp_path / "a.npz", images=np.asfortranarray(GREY), labels=LABELS))
     assert list(arrays) == ["images", "labels"]
-    assert (arrays["images"].shape, arrays["images"].dtype, arrays["images"].nbytes) == ((7, 5, 4), np.uint8, 140)
+    assert (arrays["images"].shape, arrays["images"].nbytes) == ((7, 5, 4), 140)
+    assert arrays["images"].dtype == np.uint8
     assert arrays["images"].fortran
     assert np.array_equal(arrays["labels"].load(), LABELS)
     assert np.array_equal(arrays["images"].load(), GREY)
