@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from preimage.harness.benchmark import Ask, Data, Model, same_images
-from preimage.harness.errors import Refused, UsageError
+from preimage.harness.errors import Refused
 from preimage.harness.options import RecoveryOptions
 from preimage.harness.requests import LabelRule, ModelMetric, Neighbours, Recovery, Request, Samples, Split
 from preimage.harness.solvers.encoder import Encoder
@@ -77,7 +77,7 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
         )
     space = options.space or model.card.space
     if space not in model.dims:
-        raise UsageError(f"model {model.card.name!r} has no latent space {space!r}; it has {', '.join(model.dims)}")
+        raise Refused(f"has no latent space {space!r}; it has {', '.join(model.dims)}")
     solver = Encoder() if model.has_encoder and options.encoder else options.solver
     metric = None
     if solver.needs_metric:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -41,6 +42,10 @@ class RecoveryOptions:
     block: int = option(64, "images measured together; part of a result's identity")
     threads: int = option(1, "threads of one measurement; part of a result's identity")
     seed: int = option(0, "of every random stream")
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"`limit` is {self.limit}; it must be at least 1, or not set for all images")
 
 
 def options_from(
@@ -110,6 +115,8 @@ def _types(kind: type[Any]) -> dict[str, Any]:
 
 def _coerce(value: Any, wanted: Any, what: str) -> Any:
     """The value, if it is of the wanted type (a whole number serves as float). Raises UsageError."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{what} is {value!r}; it must be a finite number")
     origin = typing.get_origin(wanted)
     choices = typing.get_args(wanted)
     if origin is typing.Literal:

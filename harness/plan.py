@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,10 +117,15 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
         used |= set(own)
         source = f"suite {suite.name!r}, benchmark {name!r}" if suite else f"benchmark {name!r}"
         options[name] = options_from(kind, _merged(settings, own), registry.solvers, source=source)
+        if isinstance(distance := getattr(options[name], "distance", None), str):
+            registry.distance(distance)  # an unknown name is a usage error, not a failed row
     if unknown := sorted(set(selection.settings) - used):
         every = {key for name in chosen for key in registry.benchmarks[name].options.__dataclass_fields__}
+        close = difflib.get_close_matches(unknown[0], every, n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
         raise UsageError(
-            f"--set {unknown[0]}=...: no benchmark of this run has that option. Options: {', '.join(sorted(every))}"
+            f"--set {unknown[0]}=...: no benchmark of this run has that option.{guess} "
+            f"Options: {', '.join(sorted(every))}"
         )
     return options
 

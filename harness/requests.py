@@ -163,6 +163,8 @@ class Recovery(Request):
         for name in ("restarts", "draws"):
             if getattr(self, name) < 1:
                 raise UsageError(f"`{name}` is {getattr(self, name)}; it must be at least 1")
+        if self.solver.steps < 1:
+            raise UsageError(f"`solver.steps` is {self.solver.steps}; it must be at least 1")
         if self.operator != "identity":
             raise UsageError(f"`operator` is {self.operator!r}; this version knows `identity`")
 

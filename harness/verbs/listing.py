@@ -12,7 +12,7 @@ from preimage.harness.verbs.arguments import console, registry, sources
 if TYPE_CHECKING:
     from preimage.harness.plugins import Registry
 
-KINDS = ("models", "datasets", "benchmarks", "suites", "metrics", "solvers", "distances")
+KINDS = ("models", "families", "datasets", "benchmarks", "suites", "metrics", "solvers", "distances")
 
 
 @click.command("list")
@@ -20,7 +20,7 @@ KINDS = ("models", "datasets", "benchmarks", "suites", "metrics", "solvers", "di
 @click.option("--json", "as_json", is_flag=True, help="a list of objects, each with at least `name`")
 @sources
 def list_(kind: str, as_json: bool, plugins: tuple[str, ...], cards: tuple[str, ...]) -> None:
-    """What is installed: models, data sets, benchmarks, suites, metrics, solvers or distances.
+    """What is installed: models, families, data sets, benchmarks, suites, metrics, solvers or distances.
 
     \b
     Examples:
@@ -65,6 +65,8 @@ def _things(kind: str, found: Registry) -> list[dict[str, Any]]:
             }
             for name, card in found.models.items()
         ]
+    if kind == "families":
+        return [{"name": name, "plugin": found.families.owner(name)} for name in found.families]
     if kind == "datasets":
         return [
             {
