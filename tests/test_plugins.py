@@ -220,10 +220,9 @@ def open_it():
 def register_datasets(register): register(DatasetCard("d", ImageSpec(1, 2, 2), 0, ("test",), open_it))
 """
     found = registry(bench.write("mine", body))
-    first: object = found.dataset("d")
-    assert first == [1]
-    assert found.dataset("d") is first
-    assert first == [1]
+    seen: list[object] = [found.dataset("d"), found.dataset("d")]
+    assert seen[0] == [1]
+    assert seen[1] is seen[0]
     with pytest.raises(UnknownName, match="unknown dataset 'e'"):
         found.dataset("e")
 

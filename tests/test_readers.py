@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from array_files import idx, npz
 from PIL import Image
 
 from preimage.harness import Dataset, ImageSpec
 from preimage.harness.errors import DatasetError
 from preimage.harness.readers import FolderDataset, IdxDataset, NpzDataset, dataset_from
+from tests.array_files import idx, npz
 
 rng = np.random.default_rng(5)
 GREY = rng.integers(0, 256, (7, 5, 4), dtype=np.uint8)
@@ -220,7 +220,8 @@ def test_a_folder_of_idx_files(tmp_path: Path, cache: Path, ending: str, point: 
 
 def test_idx_files_named_outright(tmp_path: Path) -> None:
     images, labels = idx(tmp_path / "i", RGB, ">f4"), idx(tmp_path / "l", LABELS, ">i4")
-    data = IdxDataset("d", {"train": (images, str(labels)), "test": (str(images), None)}, num_classes=6)
+    splits: dict[str, tuple[str | Path, str | None]] = {"train": (images, str(labels)), "test": (str(images), None)}
+    data = IdxDataset("d", splits, num_classes=6, cache=tmp_path)
     assert np.array_equal(everything(data), RGB)
     assert data.read("train", [3])[1].tolist() == [2]
     assert data.read("test", [3])[1].tolist() == [-1]

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from array_files import idx, npz, old
 
 from preimage.harness import Dataset
 from preimage.harness.errors import DatasetError
 from preimage.harness.readers import IdxDataset, NpzDataset
 from preimage.harness.stored_arrays import idx_array, npz_arrays
+from tests.array_files import idx, npz, old
 
 rng = np.random.default_rng(5)
 GREY = rng.integers(0, 256, (7, 5, 4), dtype=np.uint8)
