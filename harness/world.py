@@ -12,7 +12,7 @@ import torch
 from preimage.harness.benchmark import Data, Model
 from preimage.harness.datasets import Dataset, check_pixels
 from preimage.harness.distances import Distance
-from preimage.harness.errors import DatasetError, StoreError
+from preimage.harness.errors import DatasetError, StoreError, UsageError
 from preimage.harness.generator import Generator
 from preimage.harness.loading import load, model_key
 from preimage.harness.plugins import Registry
@@ -32,7 +32,7 @@ class World:
     ) -> None:
         self.registry = registry
         self.database = database
-        self.device = torch.device(device)
+        self.device = _usable(device)
         self.offline = offline
         self._generators: OrderedDict[str, Generator] = OrderedDict()
         self._kept: OrderedDict[Any, Any] = OrderedDict()
@@ -106,3 +106,12 @@ class World:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]  # type: ignore[no-any-return]  # what make() gave
+
+
+def _usable(device: str) -> torch.device:
+    """The device of that name. Raises UsageError where this machine has none."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # AssertionError: this build of torch leaves the device out
+        said = str(error).split("\n")[0]
+        raise UsageError(f"device {device!r} cannot be used: {said}. Type --device cpu, or leave it out") from error
