@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pluggy
 
 from preimage.harness.cards import DatasetCard, Family, ImageSpec, ModelCard, read_cards
-from preimage.harness.errors import DuplicateName, PluginError, UnknownName
+from preimage.harness.errors import DuplicateName, PluginError, UnknownName, UsageError
 from preimage.harness.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class Catalogue(Generic[T]):
             raise DuplicateName(f"{both} register a {self.kind} named {name!r}. Rename one, or leave one out")
         self._things[name] = thing
         self._owners[name] = owner
+
+    def drop(self, owner: str) -> None:
+        """Forget what a plug-in has registered."""
+        for name in [name for name, its in self._owners.items() if its == owner]:
+            del self._things[name], self._owners[name]
 
     def __getitem__(self, name: str) -> T:
         if name not in self._things:
@@ -94,7 +99,8 @@ class Sources:
 class Registry:
     """Everything that is installed. A plug-in that fails to import is noted in ``plugins`` and skipped.
 
-    Raises DuplicateName for two things of one kind and name, CardError for a card that is none.
+    Raises DuplicateName for two things of one kind and name, CardError for a card that is none, UsageError for a
+    plug-in's file that is not there.
     """
 
     def __init__(self, sources: Sources = Sources()) -> None:
@@ -107,6 +113,10 @@ class Registry:
         self.suites: Catalogue[Suite] = Catalogue("suite")
         self.distances: Catalogue[Distance] = Catalogue("distance")
         self.solvers: Catalogue[type[Solver[Any]]] = Catalogue("solver")
+        self._catalogues: tuple[Catalogue[Any], ...] = (
+            *(self.families, self.models, self.datasets, self.benchmarks),
+            *(self.suites, self.distances, self.solvers),
+        )
         self._manager = pluggy.PluginManager("preimage")
         self._manager.add_hookspecs(Hooks)
         self._opened: dict[str, Dataset] = {}
@@ -157,6 +167,8 @@ class Registry:
             except Exception as error:
                 broken = Plugin(plugin.name, plugin.source, f"{type(error).__name__}: {error}", traceback.format_exc())
                 self.plugins[self.plugins.index(plugin)] = broken
+                for catalogue in self._catalogues:
+                    catalogue.drop(plugin.name)
 
     def _register(self, owner: str, caller: Callable[..., Any], others: list[Any]) -> None:
         def call(hook: str, add: Callable[..., None]) -> None:
@@ -208,13 +220,13 @@ def _found(sources: Sources) -> list[tuple[str, Callable[[], object], str]]:
             found.append((point.name, point.load, f"{package} ({point.value})"))
     for file in sources.plugins:
         path = Path(file)
+        if not path.is_file():
+            raise UsageError(f"there is no plug-in file {file!r}; give --plugin FILE.py")
         found.append((f"{path.stem} ({path})", lambda path=path: _import_file(path), str(path)))  # type: ignore[misc]  # bound now
     return found
 
 
 def _import_file(path: Path) -> object:
-    if not path.is_file():
-        raise PluginError(f"there is no plug-in file {str(path)!r}")
     name = f"preimage_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -50,6 +50,10 @@ class TruncatedNormal(Prior):
 
     bound: float = 2.0
 
+    def __post_init__(self) -> None:
+        if not self.bound > 0:
+            raise ValueError(f"TruncatedNormal: bound is {self.bound}; it must be above 0")
+
     def sample(self, streams: Streams, dim: int) -> Tensor:
         low = torch.special.ndtr(torch.tensor(-self.bound, dtype=torch.float64))
         u = low + (1 - 2 * low) * streams.uniform(dim).double()
@@ -72,6 +76,10 @@ class Uniform(Prior):
 
     low: float = -1.0
     high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"Uniform: [{self.low}, {self.high}] is empty; low must be below high")
 
     def sample(self, streams: Streams, dim: int) -> Tensor:
         return (self.low + (self.high - self.low) * streams.uniform(dim)).clamp(self.low, self.high)

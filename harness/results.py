@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -125,13 +125,6 @@ class Results:
         """Which blocks of the request are finished."""
         return {row["number"] for row in self.query("SELECT number FROM block WHERE request = ?", request)}
 
-    def all_blocks(self) -> dict[str, set[int]]:
-        """Which blocks are finished, by request."""
-        found: dict[str, set[int]] = {}
-        for row in self.query("SELECT request, number FROM block"):
-            found.setdefault(row["request"], set()).add(row["number"])
-        return found
-
     def rows(self, request: str, count: int) -> Rows:
         """The rows of images 0 to count - 1 of a request. Raises StoreError where some are not stored."""
         import numpy as np
@@ -195,6 +188,22 @@ class Results:
             request,
         )[0]
         return int(found["evaluations"]), float(found["seconds"])
+
+
+def finished_blocks(path: Path) -> dict[str, set[int]]:
+    """Which blocks are finished, by request. None where the file is not there, or was left before its first table."""
+    found: dict[str, set[int]] = {}
+    if path.is_file() and not _is_empty(path):
+        with Results(path) as results:
+            for row in results.query("SELECT request, number FROM block"):
+                found.setdefault(row["request"], set()).add(row["number"])
+    return found
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether an SQLite file has no table at all."""
+    with explained(path), closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+        return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
 def check_version(db: Database, path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from preimage.harness import ImageSpec
-from preimage.harness.errors import CardError, DuplicateName, UnknownName
+from preimage.harness.errors import CardError, DuplicateName, UnknownName, UsageError
 from preimage.harness.hooks import lazy
 from preimage.harness.plugins import Catalogue, Plugin, Registry, Sources, expand
 
@@ -189,9 +189,17 @@ def test_wrong_registrations_are_told(bench: Bench, hook: str, call: str, said: 
     assert said in problem(registry(bench.hook("mine", hook, call))).problem
 
 
-def test_a_missing_file_is_reported(bench: Bench) -> None:
+def test_a_missing_file_is_a_usage_error(bench: Bench) -> None:
     path = str(bench.folder / "none.py")
-    assert problem(registry(path)).problem == f"PluginError: there is no plug-in file {path!r}"
+    with pytest.raises(UsageError, match=r"there is no plug-in file .*none\.py.*--plugin FILE\.py"):
+        registry(path)
+
+
+def test_a_plug_in_that_fails_half_way_leaves_nothing(bench: Bench) -> None:
+    first, broken = MODEL.format(name="first"), "register"
+    found = registry(bench.hook("half", "models", first, broken))
+    assert "half" in problem(found).name
+    assert list(found.models) == []
 
 
 def test_a_file_that_is_not_python_is_reported(bench: Bench) -> None:

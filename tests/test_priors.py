@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -159,3 +160,9 @@ def test_an_unfinished_prior_says_what_is_missing() -> None:
         Prior().log_prob(torch.zeros(1, 2))
     with pytest.raises(NotImplementedError, match="Prior does not say which codes are plausible"):
         Prior().project(torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("make", [lambda: TruncatedNormal(0.0), lambda: Uniform(1.0, 1.0), lambda: Uniform(2.0, 1.0)])
+def test_an_empty_support_is_refused(make: Callable[[], Prior]) -> None:
+    with pytest.raises(ValueError, match=r"must be"):
+        make()

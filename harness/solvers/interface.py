@@ -117,23 +117,28 @@ class Solver(Protocol[S]):
 
 
 def select_state(state: S, index: Tensor) -> S:
-    """The state of some images: every tensor in it, narrowed to [k] indices."""
-    return type(state)(*[part[index] if isinstance(part, Tensor) else part for part in state])
+    """The state of some images: every tensor in it, or in a record in it, narrowed to [k] indices."""
+    def narrowed(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return part[index]
+        return select_state(part, index) if isinstance(part, tuple) else part
+
+    return type(state)(*[narrowed(part) for part in state])
 
 
 def merge_state(state: S, index: Tensor, fresh: S) -> S:
     """The state with the images at [k] indices replaced by those of ``fresh``."""
     def replaced(old: Any, new: Any) -> Any:
-        if isinstance(old, Tensor) and isinstance(new, Tensor):
+        if isinstance(old, Tensor):
             return old.index_copy(0, index, new)
-        return old
+        return merge_state(old, index, new) if isinstance(old, tuple) else old
 
     return type(state)(*[replaced(old, new) for old, new in zip(state, fresh, strict=True)])
 
 
 def all_finite(value: Value) -> Tensor:
     """Which images have a finite energy and gradient, [n] bool."""
-    return torch.isfinite(value.energy) & torch.isfinite(value.gradient).all(dim=1)
+    return torch.isfinite(value.energy + value.gradient.sum(dim=1))  # a sum with a non-finite term is not finite
 
 
 def required_preconditioner(energy: Energy, who: str, otherwise: str) -> Preconditioner:

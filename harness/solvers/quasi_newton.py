@@ -22,6 +22,7 @@ from preimage.harness.solvers.interface import (
     required_preconditioner,
 )
 from preimage.harness.solvers.lbfgs import Lbfgs
+from preimage.harness.solvers.pair_history import Pairs, inverse_product, no_pairs, remember
 
 SHRINK = (0.1, 0.5)
 """A rejected step is multiplied by something between these."""
@@ -34,10 +35,9 @@ CURVATURE = 1e-8
 
 
 class LbfgsState(NamedTuple):
-    """code, gradient, direction: [n, dim], the last accepted point; energy, step, gamma: [n], there; trials: [n] int64.
+    """code, gradient, direction: [n, dim], at the last accepted point; energy, step, gamma: [n].
 
-    pushes, pulls: [n, memory, dim], the pairs s and y, newest last; weight: [n, memory], 1 / y.s, or 0 for no pair.
-    gamma: the scale of the initial inverse Hessian.
+    gamma: the scale of the initial inverse Hessian. trials: [n] int64, rejected in this line search.
     """
 
     code: Tensor
@@ -47,18 +47,14 @@ class LbfgsState(NamedTuple):
     step: Tensor
     gamma: Tensor
     trials: Tensor
-    pushes: Tensor
-    pulls: Tensor
-    weight: Tensor
+    pairs: Pairs
 
 
 def lbfgs_init(lbfgs: Lbfgs, position: Tensor) -> LbfgsState:
     """At the position [n, dim], as if accepted with infinite energy: the first trial is the position itself."""
-    count, dim = position.shape
-    zero, one = torch.zeros_like(position), position.new_ones(count)
-    history = position.new_zeros(count, lbfgs.memory, dim)
-    return LbfgsState(position, math.inf * one, zero, zero, one, one, torch.zeros_like(one, dtype=torch.int64), history,
-                      history, position.new_zeros(count, lbfgs.memory))
+    zero, one = torch.zeros_like(position), position.new_ones(len(position))
+    return LbfgsState(position, math.inf * one, zero, zero, one, one, torch.zeros_like(one, dtype=torch.int64),
+                      no_pairs(lbfgs.memory, position))
 
 
 def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState,
@@ -69,71 +65,52 @@ def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState,
     if projection is not None:
         trial = projection(trial)
     value = energy(trial)
+    finite, first = all_finite(value), torch.isinf(state.energy)  # first: the start, accepted if finite
     push = trial - state.code
     slope = _dot(state.gradient, push)
-    first = torch.isinf(state.energy)  # the start: accepted if finite
     enough = value.energy <= state.energy + lbfgs.armijo * slope.clamp_max(0.0)
-    accepted = all_finite(value) & enough & (value.energy < state.energy)
+    accepted = finite & enough & (value.energy < state.energy)
 
-    pull = (_reduced(trial, value.gradient, projection) - _reduced(state.code, state.gradient, projection))
-    state = _remember(state, push, pull, accepted & ~first, metric)
+    pull = _reduced(trial, value.gradient, projection) - _reduced(state.code, state.gradient, projection)
+    pairs, gamma = _remember(state, push, pull.masked_fill(~finite.unsqueeze(1), 0.0), accepted & ~first, metric)
     wide = accepted.unsqueeze(1)
     code = torch.where(wide, trial, state.code)
     gradient = torch.where(wide, value.gradient, state.gradient)
     found = torch.where(accepted, value.energy, state.energy)
 
-    step = state.step * _shrinkage(state.energy, value.energy, slope, _dot(value.gradient, push))
-    trials = torch.where(accepted, 0, state.trials + 1)
+    trials = (state.trials + 1).masked_fill(accepted, 0)
     failed = trials >= lbfgs.trials
-    plain = state.weight[:, -1] == 0  # no history: the direction was the preconditioned gradient already
-    done = (failed & plain) | (first & ~accepted)
-    forget = failed & ~plain
+    forget = failed & (pairs.count > 0)  # and try H0 g; if it was that already, there is nothing lower
+    done = (failed & ~forget) | (first & ~accepted)
+    pairs = pairs._replace(count=pairs.count.masked_fill(forget, 0))
+    gamma = torch.where(forget | first, _initial_scale(found, gradient, metric), gamma)
 
-    weight = torch.where(forget.unsqueeze(1), 0.0, state.weight)
-    gamma = torch.where(forget | first, _initial_scale(found, gradient, metric), state.gamma)
-    reduced = _reduced(code, gradient, projection)
-    direction = -_two_loop(reduced, state.pushes, state.pulls, weight, gamma, metric)
-    if projection is not None:
-        direction = _along(direction, gradient, reduced)
     turned = accepted | forget
-    direction = torch.where(turned.unsqueeze(1), direction, state.direction)
-    step = torch.where(turned, 1.0, step)
-    trials = torch.where(forget, 0, trials)
-    return (LbfgsState(code, found, gradient, direction, step, gamma, trials, state.pushes, state.pulls, weight),
-            Info(trial, value.energy, done))
+    direction = torch.where(turned.unsqueeze(1), _newton(code, gradient, pairs, gamma, metric, projection),
+                            state.direction)
+    shrunk = state.step * shrinkage(state.energy, value.energy, slope, _dot(value.gradient, push))
+    return (LbfgsState(code, found, gradient, direction, shrunk.masked_fill(turned, 1.0), gamma,
+                       trials.masked_fill(forget, 0), pairs), Info(trial, value.energy, done))
 
 
 def _remember(state: LbfgsState, push: Tensor, pull: Tensor, wanted: Tensor,
-              metric: Preconditioner | None) -> LbfgsState:
-    """The state with the pair (s, y) in the history of the wanted images, where its curvature is positive."""
-    curvature = _dot(push, pull)
-    size = _dot(pull, pull)
+              metric: Preconditioner | None) -> tuple[Pairs, Tensor]:
+    """The history with (s, y) for the wanted images where its curvature is positive, and gamma, [n]."""
+    curvature, size = _dot(push, pull), _dot(pull, pull)
     kept = wanted & (curvature > CURVATURE * (size * _dot(push, push)).sqrt())
     inner = size if metric is None else _dot(pull, metric.inverse(pull))
-    gamma = torch.where(kept, curvature / inner.clamp_min(1e-38), state.gamma)
-    grown = [torch.cat([old[:, 1:], new.unsqueeze(1)], dim=1)
-             for old, new in ((state.pushes, push), (state.pulls, pull), (state.weight, 1 / curvature))]
-    pushes, pulls = (torch.where(kept.view(-1, 1, 1), new, old)
-                     for new, old in zip(grown[:2], (state.pushes, state.pulls), strict=True))
-    weight = torch.where(kept.unsqueeze(1), grown[2], state.weight)
-    return state._replace(pushes=pushes, pulls=pulls, weight=weight, gamma=gamma)
+    return remember(state.pairs, push, pull, kept), torch.where(kept, curvature / inner, state.gamma)
 
 
-def _two_loop(gradient: Tensor, pushes: Tensor, pulls: Tensor, weight: Tensor, gamma: Tensor,
-              metric: Preconditioner | None) -> Tensor:
-    """``H g`` by the two-loop recursion (Nocedal and Wright, algorithm 7.4); a pair of weight 0 changes nothing."""
-    memory = pushes.shape[1]
-    vector = gradient
-    shares: list[Tensor] = []
-    for i in reversed(range(memory)):
-        share = weight[:, i] * _dot(pushes[:, i], vector)
-        shares.append(share.unsqueeze(1))
-        vector = torch.addcmul(vector, shares[-1], pulls[:, i], value=-1)
-    vector = gamma.unsqueeze(1) * (vector if metric is None else metric.inverse(vector))
-    for i in range(memory):
-        share = weight[:, i] * _dot(pulls[:, i], vector)
-        vector = torch.addcmul(vector, shares.pop() - share.unsqueeze(1), pushes[:, i])
-    return vector
+def _newton(code: Tensor, gradient: Tensor, pairs: Pairs, gamma: Tensor, metric: Preconditioner | None,
+            projection: Projection | None) -> Tensor:
+    """The quasi-Newton direction ``-H g``, within the set's face where there is a projection, [n, dim]."""
+    def initial(vector: Tensor) -> Tensor:
+        return gamma.unsqueeze(1) * (vector if metric is None else metric.inverse(vector))
+
+    reduced = _reduced(code, gradient, projection)
+    direction = -inverse_product(pairs, reduced, initial)
+    return direction if projection is None else _along(direction, gradient, reduced)
 
 
 def _reduced(code: Tensor, gradient: Tensor, projection: Projection | None) -> Tensor:
@@ -166,7 +143,7 @@ def _initial_scale(energy: Tensor, gradient: Tensor, metric: Preconditioner | No
     return 1 / size.clamp_min(1e-30)
 
 
-def _shrinkage(before: Tensor, after: Tensor, slope: Tensor, slope_after: Tensor) -> Tensor:
+def shrinkage(before: Tensor, after: Tensor, slope: Tensor, slope_after: Tensor) -> Tensor:
     """By how much to multiply a rejected step: to the minimum of the cubic through both ends, within ``SHRINK``.
 
     Energies and slopes at 0 and at the trial, along the whole trial step, [n]. Nocedal and Wright, eq. 3.59.

@@ -182,12 +182,9 @@ def _run(
 
 def _stored(path: Path) -> Callable[[str], set[int]]:
     """Which blocks of a request the database has; none where there is no database yet."""
-    from preimage.harness.results import Results
+    from preimage.harness.results import finished_blocks
 
-    blocks: dict[str, set[int]] = {}
-    if path.is_file():
-        with Results(path) as results:
-            blocks = results.all_blocks()
+    blocks = finished_blocks(path)
     return lambda key: blocks.get(key, set())
 
 

@@ -1,0 +1,78 @@
+"""The history of L-BFGS for a batch of images that grow theirs at different times: a ring of pairs per image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Pairs(NamedTuple):
+    """The last m pairs of steps s and gradient differences y of each image.
+
+    pushes, pulls: [n, m + 1, dim], s and y in a ring: ``slot`` [n] is written next and counts for nothing until it is
+    passed. upper: [n, m, m], the upper triangle of ``s_i . y_j`` in order of age, newest last. count: [n] int64, how many
+    pairs are there; what belongs to older ones in ``upper`` is anything finite with a diagonal that is not 0.
+    """
+
+    pushes: Tensor
+    pulls: Tensor
+    upper: Tensor
+    count: Tensor
+    slot: Tensor
+
+
+def no_pairs(memory: int, like: Tensor) -> Pairs:
+    """An empty history of ``memory`` pairs for codes like these, [n, dim]."""
+    n, dim = like.shape
+    ring = like.new_zeros(n, memory + 1, dim)
+    none = torch.zeros(n, dtype=torch.int64, device=like.device)
+    upper = torch.eye(memory, dtype=like.dtype, device=like.device).expand(n, -1, -1)
+    return Pairs(ring, ring, upper, none, none)
+
+
+def remember(pairs: Pairs, push: Tensor, pull: Tensor, kept: Tensor) -> Pairs:
+    """The history with (s, y), [n, dim] each and finite, as its newest pair where ``kept`` [n]; the oldest gives way."""
+    n, memory = len(push), pairs.upper.shape[1]
+    where = (torch.arange(n, device=push.device), pairs.slot)
+    pushes, pulls = pairs.pushes.index_put(where, push), pairs.pulls.index_put(where, pull)
+    slot = torch.where(kept, (pairs.slot + 1) % (memory + 1), pairs.slot)
+    with_new = torch.bmm(pushes, pull.unsqueeze(2)).squeeze(2).gather(1, _by_age(pairs.slot + 1, memory))
+    shifted = torch.nn.functional.pad(pairs.upper[:, 1:, 1:], (0, 0, 0, 1))
+    grown = torch.cat([shifted, with_new.unsqueeze(2)], dim=2)
+    upper = torch.where(kept.view(-1, 1, 1), grown, pairs.upper)
+    return Pairs(pushes, pulls, upper, (pairs.count + kept).clamp_max(memory), slot)
+
+
+def inverse_product(pairs: Pairs, gradient: Tensor, initial: Callable[[Tensor], Tensor]) -> Tensor:
+    """``H g`` of L-BFGS, [n, dim] -> [n, dim]; ``initial`` multiplies by the initial inverse Hessian H0.
+
+    The two-loop recursion (Nocedal and Wright, algorithm 7.4) with each loop written as the triangular system that it
+    solves: with R the upper triangle of ``S^T Y`` and D its diagonal, ``R a = S^T g``, ``r = H0 (g - Y a)``,
+    ``R^T c = D a - Y^T r``, ``H g = r + S c``.
+    """
+    memory = pairs.upper.shape[1]
+    age = _by_age(pairs.slot, memory)
+    there = torch.arange(memory, device=age.device) >= (memory - pairs.count).unsqueeze(1)
+    mask = there.to(gradient.dtype)
+
+    def products(ring: Tensor, vector: Tensor) -> Tensor:
+        return torch.bmm(ring, vector.unsqueeze(2)).squeeze(2).gather(1, age)
+
+    def combined(ring: Tensor, shares: Tensor) -> Tensor:
+        placed = torch.zeros_like(ring[:, :, 0]).scatter(1, age, shares)
+        return torch.bmm(placed.unsqueeze(1), ring).squeeze(1)
+
+    first = torch.linalg.solve_triangular(pairs.upper, products(pairs.pushes, gradient).unsqueeze(2), upper=True)
+    first = first.squeeze(2) * mask
+    start = initial(gradient - combined(pairs.pulls, first))
+    owed = (pairs.upper.diagonal(dim1=1, dim2=2) * first - products(pairs.pulls, start)) * mask
+    second = torch.linalg.solve_triangular(pairs.upper.mT, owed.unsqueeze(2), upper=False)
+    return start + combined(pairs.pushes, second.squeeze(2))
+
+
+def _by_age(slot: Tensor, memory: int) -> Tensor:
+    """The ring's places from the one after ``slot`` on, [n, memory]: where slot is the next, from oldest to newest."""
+    return (slot.unsqueeze(1) + torch.arange(1, memory + 1, device=slot.device)) % (memory + 1)
