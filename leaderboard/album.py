@@ -30,11 +30,12 @@ class Album:
     """The files that pages show, by path."""
 
     files: dict[str, bytes] = field(default_factory=dict)
+    _made: dict[tuple[object, ...], Picture | None] = field(default_factory=dict)
 
     def keep(self, image: Image, count: int, scale: int) -> Picture:
         """Write a picture under the hash of its bytes; the same picture is one file."""
         file = io.BytesIO()
-        image.save(file, format="PNG", optimize=True)
+        image.save(file, format="PNG", compress_level=6)
         path = f"img/{hashlib.sha256(file.getvalue()).hexdigest()[:24]}.png"
         self.files[path] = file.getvalue()
         return Picture(path, image.width * scale, image.height * scale, count)
@@ -46,6 +47,12 @@ class Album:
 
         So a target is right above its recovery. None where a strip cannot be read or holds no image of that shape.
         """
+        key = (*strips, *card["image"], columns, most)
+        if key not in self._made:
+            self._made[key] = self._grid(strips, card, columns, most)
+        return self._made[key]
+
+    def _grid(self, strips: Sequence[bytes], card: Mapping[str, Any], columns: int, most: int | None) -> Picture | None:
         from PIL import Image
 
         height, width = card["image"][1:]

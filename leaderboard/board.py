@@ -165,7 +165,8 @@ def column_decimals(figures: Sequence[Figure]) -> int:
 
 def cell_of(figure: Figure, places: int) -> Cell:
     """A figure as it is printed."""
-    return Cell(words.number(figure.value, places), words.interval(figure.low, figure.high, places))
+    reach = max(abs(figure.low or 0.0), abs(figure.high or 0.0))
+    return Cell(words.number(figure.value, places, reach), words.interval(figure.low, figure.high, places))
 
 
 def protocol_in_short(suite: str, options: Mapping[str, Any]) -> list[str]:

@@ -42,7 +42,9 @@ class Measured:
     @property
     def title(self) -> str:
         """What a heading calls the images."""
-        return self.images if self.images == SAMPLES else f"{words.shown(self.images, 40)} images"
+        if self.images == SAMPLES:
+            return SAMPLES
+        return f"{'training' if self.images == 'train' else words.shown(self.images, 40)} images"
 
     @property
     def place(self) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from preimage.leaderboard.records import Figure
 from preimage.leaderboard.scales import Scale, Tick, linear_scale, log_scale
 
-WIDTH, HEIGHT, MARGIN = 190, 26, 8
+WIDTH, HEIGHT, MARGIN = 170, 26, 8
 SPAN = 5
 
 

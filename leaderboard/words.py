@@ -38,13 +38,21 @@ def decimals(values: Iterable[float], widths: Iterable[float]) -> int:
     return min(max(digits - 1 - math.floor(math.log10(statistics.median(sizes))), 0), _MOST_DECIMALS)
 
 
-def number(value: float, places: int) -> str:
-    """A number with so many decimals; one that would be rounded to nothing in powers of ten, nothing as 0."""
-    if value == 0:
+def number(value: float, places: int, reach: float = 0.0) -> str:
+    """A number with so many decimals; where they would leave nothing of it, in powers of ten.
+
+    reach: the larger end of its interval. A number that is nothing beside that stays with its column's decimals.
+    """
+    if value == 0 and reach == 0:
         return "0"
-    if abs(value) < 0.5 * 10.0**-places:
+    if max(abs(value), abs(reach)) < 0.5 * 10.0**-places:
         return scientific(value)
-    return f"{value:,.{places}f}".replace("-", MINUS)
+    return _fixed(value, places)
+
+
+def _fixed(value: float, places: int) -> str:
+    text = f"{value:,.{places}f}"
+    return (text if any(c in "123456789" for c in text) else text.lstrip("-")).replace("-", MINUS)
 
 
 def scientific(value: float) -> str:
@@ -61,7 +69,7 @@ def interval(low: float | None, high: float | None, places: int) -> str:
         return "[0, 0]"
     if max(abs(low), abs(high)) < 0.5 * 10.0**-places:
         return f"[{scientific(low)}, {scientific(high)}]"
-    return f"[{low:,.{places}f}, {high:,.{places}f}]".replace("-", MINUS)
+    return f"[{_fixed(low, places)}, {_fixed(high, places)}]"
 
 
 def short(value: float) -> str:

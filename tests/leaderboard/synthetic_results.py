@@ -25,7 +25,7 @@ from preimage.harness.rows import Block
 from preimage.harness.store import Store
 
 SHAPE = ImageSpec(1, 28, 28)
-LIMIT = 96
+LIMIT = 60
 OPTIONS = RecoveryOptions(limit=LIMIT)
 DATA = Data("fashion-mnist", SHAPE, 10, {"train": 8192, "test": 2048}, {"train": "f" * 64, "test": "e" * 64})
 HOSTILE = (
