@@ -13,14 +13,14 @@ class Pairs(NamedTuple):
     """The last m pairs of steps s and gradient differences y of each image.
 
     pushes, pulls: [n, m + 1, dim], s and y in a ring: ``slot`` [n] is written next and counts for nothing until it is
-    passed. upper: [n, m, m], the upper triangle of ``s_i . y_j`` in order of age, newest last. count: [n] int64, how many
-    pairs are there; what belongs to older ones in ``upper`` is anything finite with a diagonal that is not 0.
+    passed. upper: [n, m, m], the upper triangle of ``s_i . y_j`` in order of age, newest last. held: [n] int64, how
+    many pairs are there; what belongs to older ones in ``upper`` is anything finite with a diagonal that is not 0.
     """
 
     pushes: Tensor
     pulls: Tensor
     upper: Tensor
-    count: Tensor
+    held: Tensor
     slot: Tensor
 
 
@@ -34,7 +34,7 @@ def no_pairs(memory: int, like: Tensor) -> Pairs:
 
 
 def remember(pairs: Pairs, push: Tensor, pull: Tensor, kept: Tensor) -> Pairs:
-    """The history with (s, y), [n, dim] each and finite, as its newest pair where ``kept`` [n]; the oldest gives way."""
+    """The history with (s, y), [n, dim] each and finite, as newest pair where ``kept`` [n]; the oldest gives way."""
     n, memory = len(push), pairs.upper.shape[1]
     where = (torch.arange(n, device=push.device), pairs.slot)
     pushes, pulls = pairs.pushes.index_put(where, push), pairs.pulls.index_put(where, pull)
@@ -43,7 +43,7 @@ def remember(pairs: Pairs, push: Tensor, pull: Tensor, kept: Tensor) -> Pairs:
     shifted = torch.nn.functional.pad(pairs.upper[:, 1:, 1:], (0, 0, 0, 1))
     grown = torch.cat([shifted, with_new.unsqueeze(2)], dim=2)
     upper = torch.where(kept.view(-1, 1, 1), grown, pairs.upper)
-    return Pairs(pushes, pulls, upper, (pairs.count + kept).clamp_max(memory), slot)
+    return Pairs(pushes, pulls, upper, (pairs.held + kept).clamp_max(memory), slot)
 
 
 def inverse_product(pairs: Pairs, gradient: Tensor, initial: Callable[[Tensor], Tensor]) -> Tensor:
@@ -55,7 +55,7 @@ def inverse_product(pairs: Pairs, gradient: Tensor, initial: Callable[[Tensor], 
     """
     memory = pairs.upper.shape[1]
     age = _by_age(pairs.slot, memory)
-    there = torch.arange(memory, device=age.device) >= (memory - pairs.count).unsqueeze(1)
+    there = torch.arange(memory, device=age.device) >= (memory - pairs.held).unsqueeze(1)
     mask = there.to(gradient.dtype)
 
     def products(ring: Tensor, vector: Tensor) -> Tensor:

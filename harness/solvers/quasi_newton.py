@@ -80,9 +80,9 @@ def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState,
 
     trials = (state.trials + 1).masked_fill(accepted, 0)
     failed = trials >= lbfgs.trials
-    forget = failed & (pairs.count > 0)  # and try H0 g; if it was that already, there is nothing lower
+    forget = failed & (pairs.held > 0)  # and try H0 g; if it was that already, there is nothing lower
     done = (failed & ~forget) | (first & ~accepted)
-    pairs = pairs._replace(count=pairs.count.masked_fill(forget, 0))
+    pairs = pairs._replace(held=pairs.held.masked_fill(forget, 0))
     gamma = torch.where(forget | first, _initial_scale(found, gradient, metric), gamma)
 
     turned = accepted | forget

@@ -48,10 +48,10 @@ class Network(Generator):
     """Any network from codes to images of one row."""
 
     def __init__(self, net: nn.Module | Callable[[Tensor], Tensor], dim: int, pixels: int,
-                 prior: Prior = StandardNormal()) -> None:
+                 prior: Prior | None = None) -> None:
         super().__init__()
         self.net = net
-        self.spaces = {"z": LatentSpace("z", dim, prior)}
+        self.spaces = {"z": LatentSpace("z", dim, prior or StandardNormal())}
         self.image, self.num_classes = ImageSpec(1, 1, pixels), 0
 
     def decode(self, code: Tensor, label: Tensor | None = None, *, space: str = "z") -> Tensor:

@@ -18,14 +18,17 @@ from preimage.harness.solvers.energy import RecoveryEnergy
 from preimage.harness.solvers.interface import Value
 from preimage.harness.solvers.metric import MetricPreconditioner, measure_metric
 from preimage.harness.solvers.minimise import Minimum, minimise
-from preimage.harness.solvers.quasi_newton import _shrinkage, _two_loop
+from preimage.harness.solvers.pair_history import inverse_product, no_pairs, remember
+from preimage.harness.solvers.quasi_newton import shrinkage
+
+DEFAULT = Lbfgs()
 
 
-def recovered(generator: Linear, target: Tensor, distance: Distance, solver: Lbfgs = Lbfgs(),
+def recovered(generator: Linear, target: Tensor, distance: Distance, solver: Lbfgs = DEFAULT,
               label: Tensor | None = None) -> Minimum:
-    dim, count = generator.native.dim, max(1, generator.num_classes)
-    metrics = [measure_metric(generator, distance, numbers(4, dim, seed=1), None if label is None else torch.full((4,), c))
-               for c in range(count)]
+    dim = generator.native.dim
+    labels = [None] if label is None else [torch.full((4,), c) for c in range(generator.num_classes)]
+    metrics = [measure_metric(generator, distance, numbers(4, dim, seed=1), of) for of in labels]
     energy = RecoveryEnergy(generator, target, distance, label, preconditioner=MetricPreconditioner(metrics, label))
     return minimise(energy, solver, numbers(len(target), dim, seed=2))
 
@@ -132,20 +135,29 @@ def test_accepted_energies_never_rise_and_searches_stand_beside_turns() -> None:
     assert mixed > 10
 
 
-def test_two_loops_are_the_dense_bfgs_inverse() -> None:
-    """``H+ = (I - r s y') H (I - r y s') + r s s'`` (Nocedal and Wright, 6.17) from ``gamma I``, pair by pair."""
-    pushes, pulls, gradient = numbers(3, 4, 5), numbers(3, 4, 5, seed=1), numbers(3, 5, seed=2)
-    pulls = torch.where((pushes * pulls).sum(-1, keepdim=True) > 0, pulls, -pulls)
-    weight = 1 / (pushes * pulls).sum(-1)
-    weight[0, :2] = 0  # the first image has two pairs only
-    gamma = torch.tensor([0.5, 1.0, 2.0])
-    for i in range(3):
-        inverse = gamma[i] * torch.eye(5)
-        for s, y, r in zip(pushes[i], pulls[i], weight[i], strict=True):
-            left = torch.eye(5) - r * torch.outer(s, y)
-            inverse = left @ inverse @ left.T + r * torch.outer(s, s)
-        found = _two_loop(gradient, pushes, pulls, weight, gamma, None)[i]
-        torch.testing.assert_close(found, inverse @ gradient[i], rtol=1e-3, atol=1e-3)
+def test_the_inverse_product_is_the_dense_bfgs_inverse() -> None:
+    """``H+ = (I - r s y') H (I - r y s') + r s s'`` (Nocedal and Wright, 6.17), pair by pair, from a diagonal H0.
+
+    Images skip pairs at different times, forget at different times, and keep the last three.
+    """
+    memory, spread = 3, torch.tensor([1.0, 2, 0.5, 1, 3])
+    pairs, kept = no_pairs(memory, torch.zeros(4, 5)), [[] for _ in range(4)]
+    for t in range(12):
+        push, pull, gradient = numbers(4, 5, seed=t), numbers(4, 5, seed=50 + t), numbers(4, 5, seed=90 + t)
+        pull = push + 0.3 * pull
+        wanted = torch.tensor([True, t % 2 == 0, t % 3 > 0, t > 6])
+        pairs = remember(pairs, push, pull, wanted)
+        forget = torch.tensor([False, False, t == 7, False])
+        pairs = pairs._replace(held=pairs.held.masked_fill(forget, 0))
+        found = inverse_product(pairs, gradient, lambda v: v * spread)
+        for i in range(4):
+            kept[i] += [(push[i], pull[i])] if wanted[i] else []
+            kept[i] = [] if forget[i] else kept[i]
+            inverse = torch.diag(spread)
+            for s, y in kept[i][-memory:]:
+                left = torch.eye(5) - torch.outer(s, y) / (s @ y)
+                inverse = left @ inverse @ left.T + torch.outer(s, s) / (s @ y)
+            torch.testing.assert_close(found[i], inverse @ gradient[i], rtol=1e-3, atol=1e-3)
 
 
 def test_a_rejected_step_shrinks_to_the_minimum_of_the_cubic() -> None:
@@ -153,9 +165,9 @@ def test_a_rejected_step_shrinks_to_the_minimum_of_the_cubic() -> None:
         return 4 * t**3 - t, 12 * t**2 - 1  # minimum at 1 / sqrt(12)
 
     (f0, g0), (f1, g1) = cubic(torch.zeros(1)), cubic(torch.ones(1))
-    assert _shrinkage(f0, f1, g0, g1).item() == pytest.approx(12**-0.5, rel=1e-5)
+    assert shrinkage(f0, f1, g0, g1).item() == pytest.approx(12**-0.5, rel=1e-5)
     for broken in (torch.nan, torch.inf):
-        assert _shrinkage(f0, torch.tensor([broken]), g0, torch.tensor([broken])).item() == pytest.approx(0.1)
+        assert shrinkage(f0, torch.tensor([broken]), g0, torch.tensor([broken])).item() == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("metric", [True, False])

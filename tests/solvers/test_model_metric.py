@@ -53,7 +53,8 @@ def explicit(generator: Network, distance: Distance, codes: Tensor, divisor: flo
     return total / len(codes)
 
 
-@pytest.mark.parametrize(("distance", "divisor"), [(SquaredL2(), 1), (L2(), 40), (Warped(), 1)], ids=["mse", "l2", "warped"])
+@pytest.mark.parametrize(("distance", "divisor"), [(SquaredL2(), 1), (L2(), 40), (Warped(), 1)],
+                         ids=["mse", "l2", "warped"])
 def test_metric_is_the_mean_of_explicit_jacobians(distance: Distance, divisor: float) -> None:
     generator, codes = smooth_network(), numbers(10, 6, seed=7)
     metric = measure_metric(generator, distance, codes, width=4)
