@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from preimage.leaderboard.scales import Scale, Tick, linear_scale, log_scale
+from preimage.leaderboard.scales import NOTHING, Scale, Tick, linear_scale, log_scale
 from preimage.leaderboard.words import short
 
 WIDTH, HEIGHT = 720, 300
@@ -69,7 +69,7 @@ def histogram_of(samples: Sequence[Sample]) -> Histogram | None:
     samples = [sample for sample in samples if sample.errors]
     if not samples:
         return None
-    every = sorted(error for sample in samples for error in sample.errors)
+    every = sorted(error if abs(error) > NOTHING else 0.0 for sample in samples for error in sample.errors)
     largest = every[-1]
     lowest = next((e for e in every if e > largest * _DEEPEST), largest)
     log = every[0] >= 0 and largest > 0 and (largest > 10 * lowest or every[0] < lowest)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preimage.leaderboard.records import Figure
-from preimage.leaderboard.scales import Scale, Tick, linear_scale, log_scale
+from preimage.leaderboard.scales import NOTHING, Scale, Tick, linear_scale, log_scale
 
 WIDTH, HEIGHT, MARGIN = 170, 26, 8
 SPAN = 5
@@ -53,7 +53,7 @@ def axis_of(figures: Sequence[Figure], leader: Figure | None, mark: float | None
         return None
     values = [v for f in figures for v in (f.value, f.low, f.high) if v is not None]
     values += [mark] if mark is not None else []
-    if min(values) > 0 and max(values) > SPAN * min(values):
+    if min(values) > NOTHING and max(values) > SPAN * min(values):
         scale = log_scale(min(values), max(values), MARGIN, WIDTH - MARGIN)
     else:
         scale = linear_scale(values, MARGIN, WIDTH - MARGIN)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from preimage.leaderboard.words import short
 
+NOTHING = 1e-30
+"""What is smaller than this is 0 on an axis."""
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -45,7 +48,7 @@ class Scale:
 
 def linear_scale(values: Sequence[float], start: float, end: float) -> Scale:
     """A linear axis that holds all values and, unless they lie far from it, zero; its ends are round."""
-    low, high = min(values), max(values)
+    low, high = (0.0 if abs(end) < NOTHING else end for end in (min(values), max(values)))
     if low > 0 and low < 0.6 * high:
         low = 0.0
     if high < 0 and high > 0.6 * low:
