@@ -150,7 +150,13 @@ class Registry:
 
     def _load(self, name: str, load: Callable[[], object], source: str) -> None:
         try:
-            self._manager.register(load(), name=name)
+            plugin = load()
+            self._manager.register(plugin, name=name)
+            try:
+                self._manager.check_pending()  # a misspelt hook would never be called
+            except pluggy.PluginValidationError:
+                self._manager.unregister(plugin)
+                raise
         except (Exception, SystemExit) as error:  # a stranger's module may raise anything at all at import
             self.plugins.append(Plugin(name, source, f"{type(error).__name__}: {error}", traceback.format_exc()))
         else:

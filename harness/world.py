@@ -88,7 +88,10 @@ class World:
             )
         chosen = range(indices.start, min(indices.stop, dataset.size(split.split)))
         images, labels = dataset.read(split.split, chosen)
-        check_pixels(images, dataset.image, f"data set {split.dataset!r}, split {split.split!r}")
+        what = f"data set {split.dataset!r}, split {split.split!r}"
+        check_pixels(images, dataset.image, what)
+        if not len(images) == len(labels) == len(chosen):
+            raise DatasetError(f"{what}: {len(images)} images, {len(labels)} labels read; {len(chosen)} were asked for")
         return images.to(self.device), labels.to(self.device)
 
     def rows(self, request: Request, count: int) -> tuple[Rows, list[bytes]]:

@@ -147,11 +147,9 @@ def register_models(register):
     register(ModelCard("lost", "tiny", "tinny", IMAGE, 0, load=lambda device: Tiny()))
     register(ModelCard("tiny-nearest", "nearest", "tiny", IMAGE, 2, kind="reference"))
 
-first_set = register_datasets
-
 @hookimpl
 def register_datasets(register):
-    first_set(register)
+    register(tiny())
     register(ArrayDataset("tiny2", {"train": (images(16, 2), None), "test": (images(16, 3), None)}))
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tiny_world import TINY, Shell
+from tests.tiny_world import DATA, TINY, Shell
 from tests.tiny_world import shell as shell
 
 BROKEN = """
@@ -42,8 +42,9 @@ def no_generator(device):
 
 @hookimpl
 def register_models(register):
-    for kind in (Tiny, AlwaysNan, SometimesNan, WrongShape, WrongType, Raises, Detached, Unlike):
+    for kind in (Tiny, AlwaysNan, SometimesNan, WrongShape, WrongType, Raises, Unlike):
         register(card("tiny-" + kind.__name__.lower(), kind))
+    register(card("detached", Detached))
     register(ModelCard("tiny-nothing", "tiny", "tiny", IMAGE, 0, load=no_generator))
 """
 
@@ -53,7 +54,6 @@ REASONS = {
     "tiny-wrongshape": ("GeneratorError", "1, 8, 7)", "1, 8, 8)", "Correct `image` on the card, or decode"),
     "tiny-wrongtype": ("GeneratorError", "torch.float64", "end decode with .float()"),
     "tiny-raises": ("RuntimeError", "no such layer"),
-    "tiny-detached": ("GeneratorError", "no_grad"),
     "tiny-unlike": ("CardError", "`image` is 1x8x8", "(1, 4, 4)"),
     "tiny-nothing": ("GeneratorError", "returned str, not a preimage Generator"),
 }
@@ -62,7 +62,7 @@ REASONS = {
 
 @pytest.fixture
 def broken(shell: Shell) -> Shell:
-    shell.write("broken.py", TINY + BROKEN)
+    shell.write("broken.py", TINY + DATA + BROKEN)
     return shell
 
 
@@ -80,6 +80,16 @@ def test_broken_models_fail_with_a_reason_and_the_others_are_scored(broken: Shel
         assert not [word for word in REASONS[name] if word not in row["reason"]], row["reason"]
         assert row["trace"].startswith("Traceback")
         assert "\n" not in row["reason"].strip()
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+def test_images_that_autograd_cannot_follow_to_their_codes_fail(broken: Shell, solver: str) -> None:
+    """Else every search ends where it began, and the errors of prior draws would be reported as recovery errors."""
+    ended = broken.run("-b", "recovery", "-m", "detached", "--set", f"solver={solver}", plugin="broken.py")
+    assert ended.status == 1
+    (row,) = broken.query("SELECT status, reason FROM evaluation")
+    assert row["status"] == "failed"
+    assert "no_grad" in row["reason"]
 
 
 def test_a_failed_model_is_one_row_without_a_value(broken: Shell) -> None:
@@ -103,12 +113,14 @@ def test_a_repaired_model_is_scored_by_the_same_command(broken: Shell) -> None:
     command = ("-b", "recovery", "-m", "tiny-raises", "--set", "solver=adam", "--set", "solver.steps=20")
     assert broken.run(*command, plugin="broken.py").status == 1
     repaired = BROKEN.replace('raise RuntimeError("no such layer")', "return super().decode(code)")
-    broken.write("broken.py", TINY + repaired)
+    broken.write("broken.py", TINY + DATA + repaired)
     assert broken.run(*command, plugin="broken.py").status == 0
     assert {row["status"] for row in broken.scores()} == {"ok"}
 
 
-@pytest.mark.parametrize("name", [name for name in REASONS if name not in ("tiny-raises", "tiny-sometimesnan")])
+@pytest.mark.parametrize(
+    "name", ["detached", *(name for name in REASONS if name not in ("tiny-raises", "tiny-sometimesnan"))]
+)
 def test_check_finds_what_breaks(broken: Shell, name: str) -> None:
     ended = broken("check", name, "--plugin", broken.folder / "broken.py")
     assert ended.status == 1

@@ -49,12 +49,17 @@ def images(count, seed):
         return Tiny().decode(torch.from_numpy(codes)).numpy().clip(0, 1)
 
 
+def tiny():
+    labels = np.arange(16) % 2
+    return ArrayDataset("tiny", {"train": (images(16, 0), labels), "test": (images(16, 1), labels)})
+'''
+"""``Tiny``, ``card``, ``images`` and ``tiny`` are for what a test appends: hooks."""
+
+DATA = """
 @hookimpl
 def register_datasets(register):
-    labels = np.arange(16) % 2
-    register(ArrayDataset("tiny", {"train": (images(16, 0), labels), "test": (images(16, 1), labels)}))
-'''
-"""Registers the data set ``tiny``; ``Tiny`` and ``card`` are for what a test appends."""
+    register(tiny())
+"""
 
 GOOD = """
 @hookimpl
@@ -85,11 +90,17 @@ class Shell:
         self._capsys = capsys
 
     def __call__(self, *arguments: str | Path) -> Ended:
+        """Type a command; no traceback may be printed."""
+        ended = self.with_traceback(*map(str, arguments))
+        assert "Traceback" not in ended.out + ended.err
+        return ended
+
+    def with_traceback(self, *arguments: str) -> Ended:
+        """Type a command that may print a traceback."""
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
+            main(list(arguments))
         printed = self._capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
         status = ended.value.code
         assert isinstance(status, int)
         return Ended(status, printed.out, printed.err)
@@ -123,5 +134,5 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     """A shell in an empty folder that holds the plug-in ``tiny.py`` with the model ``tiny-good``."""
     monkeypatch.chdir(tmp_path)
     made = Shell(tmp_path, capsys)
-    made.write("tiny.py", TINY + GOOD)
+    made.write("tiny.py", TINY + DATA + GOOD)
     return made
