@@ -11,7 +11,7 @@ from tests.tiny_world import shell as shell
 
 RECOVERY = ("run", "-b", "recovery", "-m", "ppca", "--workers", "1")
 
-USAGE = {
+USAGE: dict[str, tuple[tuple[str, ...], *tuple[str, ...]]] = {
     "verb": (("rnu", "quick"), "'rnu'", "`preimage run`", "`preimage --help`"),
     "suite": (("run", "qick"), "'qick'", "'quick'", "`preimage list suites`"),
     "suite file": (("run", "nowhere.yaml"), "'nowhere.yaml'", "No such file"),
@@ -79,7 +79,7 @@ image: [1, 28, 28]
 num_classes: 0
 """
 
-FIELDS = {
+FIELDS: dict[str, tuple[tuple[str, str], *tuple[str, ...]]] = {
     "unknown": (("family:", "familly:"), "`familly`", "did you mean `family`", "`family` is missing"),
     "image": (("[1, 28, 28]", "28"), "`image` is 28", "[channels, height, width]"),
     "classes": (("num_classes: 0", "num_classes: none"), "`num_classes` is 'none'", "whole number"),
@@ -100,7 +100,7 @@ def test_a_wrong_card_is_a_usage_error_that_names_card_and_field(shell: Shell, c
     assert not [word for word in ("mine", *words) if word not in ended.err], ended.err
 
 
-LOADING = {
+LOADING: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "weights missing": ("package://preimage.adapters.embedded/", "nowhere/", ("no weights file", "Check `weights`")),
     "package missing": ("preimage.adapters.embedded", "preimage_no_such", ("no installed package 'preimage_no_such'",)),
     "scheme": ("package://", "ftp://", ("'ftp://", "hf://org/repo@revision/file")),
@@ -125,7 +125,7 @@ def test_a_model_that_cannot_be_loaded_is_a_failed_row(shell: Shell, case: str) 
     assert row["trace"].startswith("Traceback")
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[tuple[str, ...], *tuple[str, ...]]] = {
     "size": (("recovery", "ppca", "-d", "tiny"), "makes images of 1x28x28", "has 1x8x8"),
     "other size": (("recovery", "tiny-good", "-d", "fashion-mnist"), "makes images of 1x8x8", "has 1x28x28"),
     "unconditional": (("classification", "tiny-good"), "unconditional"),

@@ -96,7 +96,10 @@ def _targets(request: Recovery, block: int, world: World, generator: Generator) 
         images = generator.decode(code, labels if generator.num_classes else None, space=generator.native.name)
     check_images(images, len(indices), generator.image, f"model {request.model.name!r}")
     if not bool(torch.isfinite(images).all()):
-        raise GeneratorError(f"model {request.model.name!r}: some of its own samples have pixels that are not finite")
+        raise GeneratorError(
+            f"model {request.model.name!r}: some of its own samples have pixels that are not finite; "
+            f"check the model with `preimage check {request.model.name}`"
+        )
     return Targets(indices, images, labels, len(indices))
 
 
