@@ -53,40 +53,45 @@ def options_from(
 ) -> T:
     """An options record from plain settings, e.g. ``{"limit": 96, "solver": {"name": "adam", "steps": 750}}``.
 
-    ``solver.steps`` is the same as ``solver: {steps: ...}``. Raises UsageError for an unknown option or a wrong value.
+    ``solver: adam, solver.steps: 750`` is the same. Raises UsageError for an unknown option or a wrong value.
     """
-    nested, own = _nested(settings, source)
+    given = grouped(settings, source=source)
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # every options type is a dataclass
-    for name in (*own, *nested):
+    for name in given:
         if name not in known:
             raise UsageError(
                 f"{source}: unknown option {name!r}.{_guess(name, known)} Options: {', '.join(sorted(known))}"
             )
-    values = {
-        name: _coerce(value, _types(kind)[name], f"{source}: option {name!r}")
-        for name, value in own.items()
-        if name != "solver"
-    }
-    if "solver" in known and ("solver" in own or "solver" in nested):
-        given = {"name": own["solver"]} if "solver" in own else {}
-        values["solver"] = _solver({**given, **nested.get("solver", {})}, kind, solvers, source)
+    solver = given.pop("solver", None)
+    values = {name: _coerce(value, _types(kind)[name], f"{source}: option {name!r}") for name, value in given.items()}
+    if solver is not None:
+        values["solver"] = _solver(dict(solver), kind, solvers, source)
     return kind(**values)
 
 
-def _nested(settings: Mapping[str, Any], source: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    nested: dict[str, dict[str, Any]] = {}
+def grouped(settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """Settings with everything about the solver in one table: ``{"solver": {"name": ..., "steps": ...}}``."""
     own: dict[str, Any] = {}
+    solver: dict[str, Any] = {}
     for key, value in settings.items():
         head, dot, tail = str(key).partition(".")
-        if dot:
-            nested.setdefault(head, {})[tail] = value
-        elif isinstance(value, Mapping):
-            nested.setdefault(head, {}).update(value)
+        if head == "solver":
+            solver.update({tail: value} if dot else value if isinstance(value, Mapping) else {"name": value})
+        elif dot or isinstance(value, Mapping):
+            raise UsageError(f"{source}: option {head!r} has no settings of its own; only solver.NAME=... is nested")
         else:
             own[head] = value
-    if extra := sorted(set(nested) - {"solver"}):
-        raise UsageError(f"{source}: option {extra[0]!r} has no settings of its own; only solver.NAME=... is nested")
-    return nested, own
+    return {**own, "solver": solver} if solver else own
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """The settings of both; the second wins. Where it names another solver, the first one's settings are dropped."""
+    one, two = grouped(first, source=source), grouped(second, source=source)
+    base, solver = one.pop("solver", {}), two.pop("solver", {})
+    if "name" in solver and solver["name"] != base.get("name"):
+        base = {}
+    both = {**base, **solver}
+    return {**one, **two, "solver": both} if both else {**one, **two}
 
 
 def _solver(

@@ -11,7 +11,7 @@ from typing import Any
 from preimage.harness.benchmark import Ask, Benchmark, Data, Model
 from preimage.harness.cards import ModelCard
 from preimage.harness.errors import Refused, UnknownName, UsageError
-from preimage.harness.options import options_from
+from preimage.harness.options import merged, options_from
 from preimage.harness.plugins import Registry, expand
 from preimage.harness.requests import ModelKey, Request
 from preimage.harness.suites import Suite
@@ -109,16 +109,13 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
     for name in chosen:
         kind = registry.benchmarks[name].options
         known = set(kind.__dataclass_fields__)
+        source = f"suite {suite.name!r}, benchmark {name!r}" if suite else f"benchmark {name!r}"
         settings: dict[str, Any] = {}
         if suite is not None:
-            shared = {key: value for key, value in suite.options.items() if key.partition(".")[0] in known}
-            settings = _merged(shared, suite.benchmarks.get(name, {}))
-        own = {key: value for key, value in selection.settings.items() if key.partition(".")[0] in known}
+            settings = merged(_known(suite.options, known), suite.benchmarks.get(name, {}), source=source)
+        own = _known(selection.settings, known)
         used |= set(own)
-        source = f"suite {suite.name!r}, benchmark {name!r}" if suite else f"benchmark {name!r}"
-        options[name] = options_from(kind, _merged(settings, own), registry.solvers, source=source)
-        if isinstance(distance := getattr(options[name], "distance", None), str):
-            registry.distance(distance)  # an unknown name is a usage error, not a failed row
+        options[name] = options_from(kind, merged(settings, own, source=source), registry.solvers, source=source)
     if unknown := sorted(set(selection.settings) - used):
         every = {key for name in chosen for key in registry.benchmarks[name].options.__dataclass_fields__}
         close = difflib.get_close_matches(unknown[0], every, n=1)
@@ -130,19 +127,8 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
     return options
 
 
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of both; the second wins. Another solver's name drops the settings of the first one's solver."""
-    merged = dict(first)
-    for key, value in second.items():
-        if key == "solver" and isinstance(value, str):
-            merged = {k: v for k, v in merged.items() if k.partition(".")[0] != "solver"}
-        if key.startswith("solver.") and isinstance(merged.get("solver"), str):
-            merged["solver"] = {"name": merged["solver"]}
-        if key.startswith("solver.") and isinstance(merged.get("solver"), Mapping):
-            merged["solver"] = {**merged["solver"], key.partition(".")[2]: value}
-            continue
-        merged[key] = value
-    return merged
+def _known(settings: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key.partition(".")[0] in known}
 
 
 def _ask(evaluations: list[Evaluation], name: str, dataset: str, world: World) -> None:

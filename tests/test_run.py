@@ -20,7 +20,8 @@ from tests.plugin_files import small_world
 STORED = (
     "SELECT b.request, b.number, b.rows, b.pixels, b.evaluations FROM block b ORDER BY 1, 2",
     "SELECT b.request, r.image, r.label, r.outcome, r.code FROM row r JOIN block b ON b.id = r.block ORDER BY 1, 2, 3",
-    "SELECT b.request, v.image, v.label, v.name, v.value FROM row_value v JOIN block b ON b.id = v.block ORDER BY 1, 2, 3, 4",
+    "SELECT b.request, v.image, v.label, v.name, v.value FROM row_value v JOIN block b ON b.id = v.block "
+    "ORDER BY 1, 2, 3, 4",
     "SELECT b.request, b.number, p.name, p.png FROM picture p JOIN block b ON b.id = p.block ORDER BY 1, 2, 3",
 )
 
