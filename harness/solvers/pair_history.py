@@ -13,8 +13,9 @@ class Pairs(NamedTuple):
     """The last m pairs of steps s and gradient differences y of each image.
 
     pushes, pulls: [n, m + 1, dim], s and y in a ring: ``slot`` [n] is written next and counts for nothing until it is
-    passed. upper: [n, m, m], the upper triangle of ``s_i . y_j`` in order of age, newest last. held: [n] int64, how
-    many pairs are there; what belongs to older ones in ``upper`` is anything finite with a diagonal that is not 0.
+    passed. It is written in place (a copy would cost more than all the rest), so a history is good until the next but one
+    is made. upper: [n, m, m], the upper triangle of ``s_i . y_j`` in order of age, newest last. held: [n] int64, how many
+    pairs are there; what belongs to older ones in ``upper`` is anything finite with a diagonal that is not 0.
     """
 
     pushes: Tensor
@@ -27,17 +28,17 @@ class Pairs(NamedTuple):
 def no_pairs(memory: int, like: Tensor) -> Pairs:
     """An empty history of ``memory`` pairs for codes like these, [n, dim]."""
     n, dim = like.shape
-    ring = like.new_zeros(n, memory + 1, dim)
+    pushes, pulls = like.new_zeros(2, n, memory + 1, dim).unbind()
     none = torch.zeros(n, dtype=torch.int64, device=like.device)
     upper = torch.eye(memory, dtype=like.dtype, device=like.device).expand(n, -1, -1)
-    return Pairs(ring, ring, upper, none, none)
+    return Pairs(pushes, pulls, upper, none, none)
 
 
 def remember(pairs: Pairs, push: Tensor, pull: Tensor, kept: Tensor) -> Pairs:
     """The history with (s, y), [n, dim] each and finite, as newest pair where ``kept`` [n]; the oldest gives way."""
     n, memory = len(push), pairs.upper.shape[1]
     where = (torch.arange(n, device=push.device), pairs.slot)
-    pushes, pulls = pairs.pushes.index_put(where, push), pairs.pulls.index_put(where, pull)
+    pushes, pulls = pairs.pushes.index_put_(where, push), pairs.pulls.index_put_(where, pull)
     slot = torch.where(kept, (pairs.slot + 1) % (memory + 1), pairs.slot)
     with_new = torch.bmm(pushes, pull.unsqueeze(2)).squeeze(2).gather(1, _by_age(pairs.slot + 1, memory))
     shifted = torch.nn.functional.pad(pairs.upper[:, 1:, 1:], (0, 0, 0, 1))
@@ -62,7 +63,7 @@ def inverse_product(pairs: Pairs, gradient: Tensor, initial: Callable[[Tensor], 
         return torch.bmm(ring, vector.unsqueeze(2)).squeeze(2).gather(1, age)
 
     def combined(ring: Tensor, shares: Tensor) -> Tensor:
-        placed = torch.zeros_like(ring[:, :, 0]).scatter(1, age, shares)
+        placed = shares.new_zeros(ring.shape[:2]).scatter_(1, age, shares)
         return torch.bmm(placed.unsqueeze(1), ring).squeeze(1)
 
     first = torch.linalg.solve_triangular(pairs.upper, products(pairs.pushes, gradient).unsqueeze(2), upper=True)
