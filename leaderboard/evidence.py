@@ -148,7 +148,7 @@ def _evidence(
             samples = album.grid([strips["targets"]], model.card, columns=8)
         median = words.number(statistics.median(errors), words.decimals(errors, [])) if errors else "none"
         groups.append(Group(one, errors, median, _outcomes(found.outcome), pairs))
-        shown.append(Sample(one.title, _STYLES.get(one.images, "other"), errors))
+        shown.append(Sample(one.title, _STYLES.get(one.images, "other"), errors, one.images != SAMPLES))
     evaluations = [entry.evaluation for entry in family.entries]
     benchmarks, suites = (
         tuple(dict.fromkeys(getattr(e, name) for e in evaluations)) for name in ("benchmark", "suite")

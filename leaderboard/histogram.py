@@ -14,16 +14,21 @@ from preimage.leaderboard.words import short
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 704, 24, 248
 BINS = 30
+_BEYOND = 20  # how many times less than the least error of a group that sets the axis it still shows
 _DEEPEST = 1e-6  # share of the largest error below which a logarithmic axis stops
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The errors of one group of images, under the name that the legend gives it; ``style`` is its CSS class."""
+    """The errors of one group of images, under the name that the legend gives it; ``style`` is its CSS class.
+
+    sets_axis: whether the axis goes down to its least errors. A floor does not: it may be nothing but rounding.
+    """
 
     name: str
     style: str
     errors: tuple[float, ...]
+    sets_axis: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,14 @@ class Histogram:
 def histogram_of(samples: Sequence[Sample]) -> Histogram | None:
     """The histogram of all groups with at least one error. None where there is none.
 
-    The error axis is logarithmic where errors span more than a factor of ten; errors below a millionth of the largest
-    (exact zeros) are then gathered in a bin of their own, left of the axis.
+    The error axis is logarithmic where errors span more than a factor of ten; errors below a millionth of the largest,
+    or far below those of the groups that set the axis, are then gathered in a bin of their own, left of it.
     """
     samples = [sample for sample in samples if sample.errors]
     if not samples:
         return None
-    every = sorted(error if abs(error) > NOTHING else 0.0 for sample in samples for error in sample.errors)
+    every, lowest = _ordered(samples), _lowest(samples)
     largest = every[-1]
-    lowest = next((e for e in every if e > largest * _DEEPEST), largest)
     log = every[0] >= 0 and largest > 0 and (largest > 10 * lowest or every[0] < lowest)
     under = log and every[0] < lowest
     width = (RIGHT - LEFT) / (BINS + (2 if under else 0))
@@ -94,6 +98,19 @@ def histogram_of(samples: Sequence[Sample]) -> Histogram | None:
         only_zeros = every[bisect.bisect_left(every, lowest) - 1] == 0
         below = Tick(round(LEFT + width / 2, 1), "0" if only_zeros else f"< {short(scale.low)}")
     return Histogram(outlines, _named(edges, under), tuple(scale.ticks(8)), tuple(y.ticks(5)), log, below)
+
+
+def _ordered(samples: Sequence[Sample]) -> list[float]:
+    return sorted(error if abs(error) > NOTHING else 0.0 for sample in samples for error in sample.errors)
+
+
+def _lowest(samples: Sequence[Sample]) -> float:
+    """The least error that a logarithmic axis reaches."""
+    every = _ordered(samples)
+    bound = every[-1] * _DEEPEST
+    setting = _ordered([sample for sample in samples if sample.sets_axis]) or every
+    least = next((error for error in setting if error > bound), every[-1])
+    return next((error for error in every if error > max(bound, least / _BEYOND)), every[-1])
 
 
 def _edges(scale: Scale) -> list[float]:

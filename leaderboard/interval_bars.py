@@ -62,7 +62,7 @@ def axis_of(figures: Sequence[Figure], leader: Figure | None, mark: float | None
         band = (scale(leader.low), scale(leader.high))
     return Axis(
         scale,
-        tuple(scale.ticks(4)),
+        tuple(scale.ticks(5)),
         band,
         None if mark is None else scale(mark),
         scale(0) if scale.low < 0 < scale.high else None,

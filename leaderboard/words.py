@@ -45,9 +45,14 @@ def number(value: float, places: int, reach: float = 0.0) -> str:
     """
     if value == 0 and reach == 0:
         return "0"
-    if max(abs(value), abs(reach)) < 0.5 * 10.0**-places:
+    if _too_small(max(abs(value), abs(reach)), places, reach != 0):
         return scientific(value)
     return _fixed(value, places)
+
+
+def _too_small(size: float, places: int, interval: bool) -> bool:
+    """Whether so many decimals show nothing of a number, or no whole digit of an interval that ends there."""
+    return size < (5.0 if interval else 0.5) * 10.0**-places
 
 
 def _fixed(value: float, places: int) -> str:
@@ -67,7 +72,7 @@ def interval(low: float | None, high: float | None, places: int) -> str:
         return ""
     if low == high == 0:
         return "[0, 0]"
-    if max(abs(low), abs(high)) < 0.5 * 10.0**-places:
+    if _too_small(max(abs(low), abs(high)), places, True):
         return f"[{scientific(low)}, {scientific(high)}]"
     return f"[{_fixed(low, places)}, {_fixed(high, places)}]"
 
@@ -75,7 +80,10 @@ def interval(low: float | None, high: float | None, places: int) -> str:
 def short(value: float) -> str:
     """A number on an axis: as few digits as it has."""
     text = f"{value:.6g}"
-    return (scientific(value).replace(f"1.0{TIMES}", "") if "e" in text else text).replace("-", MINUS)
+    if "e" in text:
+        mantissa, _, power = scientific(value).partition(TIMES)
+        text = power if mantissa == "1.0" else f"{mantissa.removesuffix('.0')}{TIMES}{power}"
+    return text.replace("-", MINUS)
 
 
 def count(value: int) -> str:

@@ -107,6 +107,13 @@ def test_histograms_count_every_image_once_on_the_same_bins() -> None:
     assert len(heights(drawn.outlines[0].path)) == BINS + 3
 
 
+def test_a_floor_of_rounding_does_not_stretch_the_axis() -> None:
+    errors = tuple(0.001 * 1.1**k for k in range(50))
+    drawn = histogram_of([Sample("test images", "test", errors), Sample("own", "own", (1e-14, 1e-9, 0.0005), False)])
+    assert drawn is not None and drawn.below is not None and drawn.below.text == "< 0.0005"
+    assert drawn.outlines[1].counts[0] == 2 and drawn.outlines[1].n == 3
+
+
 def test_a_narrow_histogram_is_linear_and_constant_errors_are_drawn() -> None:
     drawn = histogram_of([Sample("test images", "test", (0.5, 0.6, 0.7))])
     assert drawn is not None and not drawn.log and drawn.below is None and drawn.outlines[0].n == 3
@@ -201,6 +208,7 @@ def test_numbers_show_what_their_interval_supports() -> None:
     assert words.number(-0.0213, 4) == "−0.0213" and words.number(0.0, 3) == "0"
     assert words.number(3.2e-9, 3) == "3.2×10⁻⁹" and words.number(-0.0025, 2, reach=0.2) == "0.00"
     assert words.interval(-0.25, 0.1, 2) == "[−0.25, 0.10]" and words.interval(None, None, 2) == ""
+    assert words.number(0.00021, 4, reach=0.00026) == "2.1×10⁻⁴" and words.short(2e-8) == "2×10⁻⁸"
     assert words.interval(1e-10, 2e-10, 4) == "[1.0×10⁻¹⁰, 2.0×10⁻¹⁰]" and words.interval(0.0, 0.0, 3) == "[0, 0]"
 
 
