@@ -116,6 +116,8 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
         own = _known(selection.settings, known)
         used |= set(own)
         options[name] = options_from(kind, merged(settings, own, source=source), registry.solvers, source=source)
+        if isinstance(distance := getattr(options[name], "distance", None), str):
+            registry.distance(distance)  # an unknown name is a usage error, not a failed row
     if unknown := sorted(set(selection.settings) - used):
         every = {key for name in chosen for key in registry.benchmarks[name].options.__dataclass_fields__}
         close = difflib.get_close_matches(unknown[0], every, n=1)

@@ -59,6 +59,8 @@ class Histogram:
     log: bool
     below: Tick | None
     """Where errors too small for the axis are gathered."""
+    cut: tuple[str, ...]
+    """What that bin holds of groups whose share there is higher than the drawing, in words."""
 
     def table(self) -> list[tuple[str, tuple[int, ...]]]:
         """Every bin with the counts of all groups."""
@@ -88,7 +90,13 @@ def histogram_of(samples: Sequence[Sample]) -> Histogram | None:
     if under:
         places = [LEFT, LEFT + width, *places]
     counted = [(_counts(sample.errors, edges, under), sample) for sample in samples]
-    top = max(max(counts) / len(sample.errors) for counts, sample in counted)
+    shares = [[count / len(sample.errors) for count in counts] for counts, sample in counted]
+    top = max(max(share[2:] if under else share) for share in shares)
+    cut = [
+        f"{100 * share[0]:.0f} % of {sample.name}"
+        for share, (_, sample) in zip(shares, counted, strict=True)
+        if under and share[0] > top
+    ]
     y = linear_scale([0.0, 100 * top], BOTTOM, TOP)
     outlines = tuple(
         _outline(sample, counts, places, y, scale, LEFT + width / 2 if under else None) for counts, sample in counted
@@ -97,7 +105,7 @@ def histogram_of(samples: Sequence[Sample]) -> Histogram | None:
     if under:
         only_zeros = every[bisect.bisect_left(every, lowest) - 1] == 0
         below = Tick(round(LEFT + width / 2, 1), "0" if only_zeros else f"< {short(scale.low)}")
-    return Histogram(outlines, _named(edges, under), tuple(scale.ticks(8)), tuple(y.ticks(5)), log, below)
+    return Histogram(outlines, _named(edges, under), tuple(scale.ticks(8)), tuple(y.ticks(5)), log, below, tuple(cut))
 
 
 def _ordered(samples: Sequence[Sample]) -> list[float]:

@@ -112,6 +112,7 @@ def test_a_floor_of_rounding_does_not_stretch_the_axis() -> None:
     drawn = histogram_of([Sample("test images", "test", errors), Sample("own", "own", (1e-14, 1e-9, 0.0005), False)])
     assert drawn is not None and drawn.below is not None and drawn.below.text == "< 0.0005"
     assert drawn.outlines[1].counts[0] == 2 and drawn.outlines[1].n == 3
+    assert drawn.cut == ("67 % of own",)
 
 
 def test_a_narrow_histogram_is_linear_and_constant_errors_are_drawn() -> None:
