@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
-from preimage.adapters.embedded.networks import Critic, Decoder, DecoderConfig, new_decoder
+from preimage.adapters.embedded.networks import Critic, Decoder, DecoderConfig, initialise
 from preimage.adapters.embedded.recipe import Images, Recipe, Report, parse_settings
 from preimage.harness.errors import CardError
 
@@ -137,5 +137,6 @@ def _networks(config: DecoderConfig, seed: int) -> tuple[Decoder, Critic]:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        critic = Critic(config.num_classes)
-    return new_decoder(config, torch.Generator().manual_seed(seed)).train(), critic.train()
+        decoder, critic = Decoder(config), Critic(config.num_classes)
+    initialise(decoder, torch.Generator().manual_seed(seed))
+    return decoder.train(), critic.train()

@@ -115,12 +115,15 @@ class Critic(nn.Module):
 
 
 def new_decoder(config: DecoderConfig, random: torch.Generator) -> Decoder:
-    """A decoder with weights drawn as in DCGAN: N(0, 0.02^2), class vectors N(0, 1), norms 1 and 0.
-
-    The layers' own first draw comes from the global generator, which is put back as it was.
-    """
+    """A decoder with weights drawn from ``random``; the global generator, which layers draw from, is left as it was."""
     with torch.random.fork_rng(devices=[]):
         decoder = Decoder(config)
+    initialise(decoder, random)
+    return decoder
+
+
+def initialise(decoder: Decoder, random: torch.Generator) -> None:
+    """Draw the decoder's weights anew as in DCGAN: N(0, 0.02^2), class vectors N(0, 1)."""
     for layer in decoder.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.02, generator=random)
@@ -128,4 +131,3 @@ def new_decoder(config: DecoderConfig, random: torch.Generator) -> Decoder:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.Embedding):
             nn.init.normal_(layer.weight, 0.0, 1.0, generator=random)
-    return decoder
