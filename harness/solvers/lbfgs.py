@@ -27,11 +27,11 @@ class Lbfgs:
     name: ClassVar[str] = "lbfgs"
 
     steps: int = 200  # generator evaluations per image, at most
-    memory: int = 10  # pairs of steps and gradient differences kept
+    memory: int = 20  # pairs of steps and gradient differences kept
     metric: bool = True  # start from the model's metric instead of the identity
     armijo: float = 1e-4  # share of the decrease promised by the slope that a step must bring
     trials: int = 10  # evaluations of one line search before it falls back on the gradient, then gives up
-    tolerance: float = 1e-4  # relative gain in energy that counts as progress
+    tolerance: float = 1e-3  # relative gain in energy that counts as progress
     patience: int = 20  # evaluations without that gain after which an image has converged; 0: never
 
     @property

@@ -196,7 +196,7 @@ def test_projected_codes_stay_and_reach_the_constrained_minimum(prior: Uniform) 
     found = minimise(energy, Lbfgs(), numbers(8, 4, seed=4), projection=prior.project)
     torch.testing.assert_close(prior.project(found.code), found.code)
     code = prior.project(torch.zeros(8, 4))
-    for _ in range(3000):  # projected gradient: slow and sure
+    for _ in range(400):  # projected gradient: slow and sure
         code = prior.project(code - 2.0 * energy(code).gradient)
     torch.testing.assert_close(found.energy, energy(code).energy, rtol=1e-2, atol=1e-6)
 
