@@ -15,6 +15,7 @@ import click
 import pytest
 
 from preimage.harness.cli import cli
+from preimage.harness.suites import Suite
 from preimage.harness.verbs.listing import KINDS
 from tests.tiny_world import Shell
 from tests.tiny_world import shell as shell
@@ -188,6 +189,16 @@ def test_show_says_who_refuses_and_why(shell: Shell) -> None:
     assert "recovery scores it: 32 images" in ended.said
     assert "classification refuses it: unconditional: it has no generator per class" in ended.said
     assert "z (2, StandardNormal)" in ended.said
+
+
+def test_demo_measures_and_makes_pages(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Suite("quick", models=("mean-image",), options={"limit": 4, "block": 4}, benchmarks={"recovery": {}})
+    monkeypatch.setattr("preimage.harness.verbs.running._suite", lambda *given: small)
+    ended = shell("demo", "--workers", "1")
+    assert ended.status == 0
+    assert "index.html" in ended.out
+    assert (shell.folder / "site" / "index.html").is_file()
+    assert {row["suite"] for row in shell.scores()} == {"quick"}
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(shell: Shell) -> None:
