@@ -20,7 +20,7 @@ class Progress(Protocol):
     """What is told while a plan runs."""
 
     def begin(self, work: Work) -> None: ...
-    def advance(self, work: Work, images: int) -> None: ...
+    def advance(self, work: Work, images: int, seconds: float) -> None: ...
     def end(self, work: Work, problem: str) -> None: ...
     def close(self) -> None: ...
 
@@ -120,7 +120,7 @@ class Run:
                 return
             self.report.measured_blocks += 1
             self.report.spent += result.evaluations
-            self.progress.advance(work, len(set(result.image.tolist())))
+            self.progress.advance(work, len(set(result.image.tolist())), result.seconds)
 
     def _settle(self) -> None:
         """Summarise and store every evaluation whose requests are all done, or one of whose requests is broken."""

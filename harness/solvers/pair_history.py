@@ -15,7 +15,7 @@ class Pairs(NamedTuple):
     pushes, pulls: [n, m + 1, dim], s and y in a ring: ``slot`` [n] is written next and counts for nothing until it is
     passed. It is written in place (a copy would cost more than all the rest), so a history is good until the next but
     one is made. upper: [n, m, m], the upper triangle of ``s_i . y_j`` in order of age, newest last. held: [n] int64,
-    how many pairs are there; what belongs to older ones in ``upper`` is anything finite, with a diagonal that is not 0.
+    how many pairs are there; age: [n, m] int64, the places of the pairs in the ring, newest last. What belongs to older ones in ``upper`` is anything finite, with a diagonal that is not 0.
     """
 
     pushes: Tensor
@@ -23,6 +23,7 @@ class Pairs(NamedTuple):
     upper: Tensor
     held: Tensor
     slot: Tensor
+    age: Tensor
 
 
 def no_pairs(memory: int, like: Tensor) -> Pairs:
@@ -31,7 +32,7 @@ def no_pairs(memory: int, like: Tensor) -> Pairs:
     pushes, pulls = like.new_zeros(2, n, memory + 1, dim).unbind()
     none = torch.zeros(n, dtype=torch.int64, device=like.device)
     upper = torch.eye(memory, dtype=like.dtype, device=like.device).expand(n, -1, -1)
-    return Pairs(pushes, pulls, upper, none, none)
+    return Pairs(pushes, pulls, upper, none, none, _by_age(none, memory))
 
 
 def remember(pairs: Pairs, push: Tensor, pull: Tensor, kept: Tensor) -> Pairs:
@@ -39,12 +40,13 @@ def remember(pairs: Pairs, push: Tensor, pull: Tensor, kept: Tensor) -> Pairs:
     n, memory = len(push), pairs.upper.shape[1]
     where = (torch.arange(n, device=push.device), pairs.slot)
     pushes, pulls = pairs.pushes.index_put_(where, push), pairs.pulls.index_put_(where, pull)
-    slot = torch.where(kept, (pairs.slot + 1) % (memory + 1), pairs.slot)
-    with_new = torch.bmm(pushes, pull.unsqueeze(2)).squeeze(2).gather(1, _by_age(pairs.slot + 1, memory))
+    slot = (pairs.slot + kept) % (memory + 1)
+    age = _by_age(slot, memory)
+    with_new = torch.bmm(pushes, pull.unsqueeze(2)).squeeze(2).gather(1, age)
     shifted = torch.nn.functional.pad(pairs.upper[:, 1:, 1:], (0, 0, 0, 1))
     grown = torch.cat([shifted, with_new.unsqueeze(2)], dim=2)
     upper = torch.where(kept.view(-1, 1, 1), grown, pairs.upper)
-    return Pairs(pushes, pulls, upper, (pairs.held + kept).clamp_max(memory), slot)
+    return Pairs(pushes, pulls, upper, (pairs.held + kept).clamp_max(memory), slot, age)
 
 
 def inverse_product(pairs: Pairs, gradient: Tensor, initial: Callable[[Tensor], Tensor]) -> Tensor:
@@ -55,15 +57,14 @@ def inverse_product(pairs: Pairs, gradient: Tensor, initial: Callable[[Tensor], 
     ``R^T c = D a - Y^T r``, ``H g = r + S c``.
     """
     memory = pairs.upper.shape[1]
-    age = _by_age(pairs.slot, memory)
-    there = torch.arange(memory, device=age.device) >= (memory - pairs.held).unsqueeze(1)
+    there = torch.arange(memory, device=gradient.device) >= (memory - pairs.held).unsqueeze(1)
     mask = there.to(gradient.dtype)
 
     def products(ring: Tensor, vector: Tensor) -> Tensor:
-        return torch.bmm(ring, vector.unsqueeze(2)).squeeze(2).gather(1, age)
+        return torch.bmm(ring, vector.unsqueeze(2)).squeeze(2).gather(1, pairs.age)
 
     def combined(ring: Tensor, shares: Tensor) -> Tensor:
-        placed = shares.new_zeros(ring.shape[:2]).scatter_(1, age, shares)
+        placed = shares.new_zeros(ring.shape[:2]).scatter_(1, pairs.age, shares)
         return torch.bmm(placed.unsqueeze(1), ring).squeeze(1)
 
     first = torch.linalg.solve_triangular(pairs.upper, products(pairs.pushes, gradient).unsqueeze(2), upper=True)

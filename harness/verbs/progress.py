@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -46,7 +46,7 @@ class Bars:
                 _title(work), total=len(work.missing) * work.request.block, rate=""
             )
 
-    def advance(self, work: Work, images: int) -> None:
+    def advance(self, work: Work, images: int, seconds: float) -> None:
         task = self._tasks[work.key]
         self._bars.update(task, advance=images)
         speed = self._bars.tasks[self._bars.task_ids.index(task)].speed
@@ -69,18 +69,19 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._began: dict[str, float] = {}
-        self._images: dict[str, int] = {}
+        self._images: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
 
     def begin(self, work: Work) -> None:
-        self._began.setdefault(work.key, time.monotonic())
+        self._seconds.setdefault(work.key, 0.0)
 
-    def advance(self, work: Work, images: int) -> None:
-        self._images[work.key] = self._images.get(work.key, 0) + images
+    def advance(self, work: Work, images: int, seconds: float) -> None:
+        self._images[work.key] += images
+        self._seconds[work.key] += seconds
 
     def end(self, work: Work, problem: str) -> None:
-        took = time.monotonic() - self._began[work.key]
-        said = f"failed: {problem}" if problem else f"{self._images.get(work.key, 0)} images in {took:.1f} s"
+        took = f"{self._images[work.key]} images, {self._seconds[work.key]:.1f} s of one process"
+        said = f"failed: {problem}" if problem else took
         self._console.print(f"{_title(work)}: {said}", markup=False)
 
     def close(self) -> None:

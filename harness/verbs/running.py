@@ -102,17 +102,13 @@ def demo(ctx: click.Context, out: str, workers: int | None, db: str) -> int:
     """
     from preimage.harness.errors import PluginError
 
-    site = (
-        ctx.parent.command.get_command(ctx.parent, "site")
-        if ctx.parent and isinstance(ctx.parent.command, click.Group)
-        else None
-    )
+    group = ctx.parent.command if ctx.parent is not None else None
+    site = group.get_command(ctx, "site") if isinstance(group, click.Group) else None
     if site is None:
         raise PluginError("the leaderboard is not installed: `preimage plugins` says why")
     status = int(ctx.invoke(run, suite="quick", workers=workers, db=db))
-    page = ctx.invoke(site, out=out, db=db)
-    if page is not None:
-        click.echo(f"database: {Path(db).resolve()}")
+    site.main([out, "--db", db], prog_name="preimage site", standalone_mode=False)
+    click.echo(str(Path(db).resolve()))
     return status
 
 
