@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from preimage.harness.settings import option
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,15 +27,17 @@ class Adam:
 
     name: ClassVar[str] = "adam"
 
-    lr: float = 0.05  # learning rate, code units per step at the start
-    steps: int = 750  # generator evaluations per image, at most
-    schedule: Literal["cosine", "constant"] = "cosine"  # of the learning rate; cosine falls to 0 at the last step
-    beta1: float = 0.9  # decay of the first moment per step
-    beta2: float = 0.999  # decay of the second moment per step
-    eps: float = 1e-8  # added to the root of the second moment, gradient units
-    whitened: bool = False  # step in coordinates in which the model's metric is the identity
-    tolerance: float = 1e-4  # relative gain in energy that counts as progress
-    patience: int = 0  # evaluations without that gain after which an image has converged; 0: spend all steps
+    lr: float = option(0.05, "learning rate, code units per step at the start")
+    steps: int = option(750, "generator evaluations per image, at most")
+    schedule: Literal["cosine", "constant"] = option(
+        "cosine", "of the learning rate; cosine falls to 0 at the last step"
+    )
+    beta1: float = option(0.9, "decay of the first moment per step")
+    beta2: float = option(0.999, "decay of the second moment per step")
+    eps: float = option(1e-8, "added to the root of the second moment, gradient units")
+    whitened: bool = option(False, "step in coordinates in which the model's metric is the identity")
+    tolerance: float = option(1e-4, "relative gain in energy that counts as progress")
+    patience: int = option(0, "evaluations without that gain after which an image has converged; 0: spend all steps")
 
     @property
     def needs_metric(self) -> bool:
@@ -46,8 +50,9 @@ class Adam:
 
         return adam_init(position)
 
-    def step(self, energy: Energy, state: AdamState, streams: Streams | None,
-             projection: Projection | None) -> tuple[AdamState, Info]:
+    def step(
+        self, energy: Energy, state: AdamState, streams: Streams | None, projection: Projection | None
+    ) -> tuple[AdamState, Info]:
         """Evaluate once per image and move. Done where the energy or its gradient is not finite."""
         from preimage.harness.solvers.first_order import adam_step
 

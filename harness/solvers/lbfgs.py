@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from preimage.harness.settings import option
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -26,13 +28,13 @@ class Lbfgs:
 
     name: ClassVar[str] = "lbfgs"
 
-    steps: int = 200  # generator evaluations per image, at most
-    memory: int = 20  # pairs of steps and gradient differences kept
-    metric: bool = True  # start from the model's metric instead of the identity
-    armijo: float = 1e-4  # share of the decrease promised by the slope that a step must bring
-    trials: int = 10  # evaluations of one line search before it falls back on the gradient, then gives up
-    tolerance: float = 1e-3  # relative gain in energy that counts as progress
-    patience: int = 20  # evaluations without that gain after which an image has converged; 0: never
+    steps: int = option(200, "generator evaluations per image, at most")
+    memory: int = option(20, "pairs of steps and gradient differences kept")
+    metric: bool = option(True, "start from the model's metric instead of the identity")
+    armijo: float = option(1e-4, "share of the decrease promised by the slope that a step must bring")
+    trials: int = option(10, "evaluations of one line search before it falls back on the gradient, then gives up")
+    tolerance: float = option(1e-3, "relative gain in energy that counts as progress")
+    patience: int = option(20, "evaluations without that gain after which an image has converged; 0: never")
 
     @property
     def needs_metric(self) -> bool:
@@ -45,8 +47,9 @@ class Lbfgs:
 
         return lbfgs_init(self, position)
 
-    def step(self, energy: Energy, state: LbfgsState, streams: Streams | None,
-             projection: Projection | None) -> tuple[LbfgsState, Info]:
+    def step(
+        self, energy: Energy, state: LbfgsState, streams: Streams | None, projection: Projection | None
+    ) -> tuple[LbfgsState, Info]:
         """Evaluate one trial point per image; accept it and turn, or search on. Done where nothing is lower."""
         from preimage.harness.solvers.quasi_newton import lbfgs_step
 

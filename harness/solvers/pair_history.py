@@ -14,8 +14,9 @@ class Pairs(NamedTuple):
 
     pushes, pulls: [n, m + 1, dim], s and y in a ring: ``slot`` [n] is written next and counts for nothing until it is
     passed. It is written in place (a copy would cost more than all the rest), so a history is good until the next but
-    one is made. upper: [n, m, m], the upper triangle of ``s_i . y_j`` in order of age, newest last. held: [n] int64,
-    how many pairs are there; age: [n, m] int64, the places of the pairs in the ring, newest last. What belongs to older ones in ``upper`` is anything finite, with a diagonal that is not 0.
+    one is made. age: [n, m], the places of the pairs in the ring, newest last. upper: [n, m, m], the upper triangle of
+    ``s_i . y_j`` in that order. held: [n], how many pairs are there; what belongs to older ones in ``upper`` is anything
+    finite, with a diagonal that is not 0.
     """
 
     pushes: Tensor

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from preimage.harness.settings import option
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,12 +24,12 @@ class RMSprop:
 
     name: ClassVar[str] = "rmsprop"
 
-    lr: float = 0.01  # learning rate, code units per step
-    steps: int = 5000  # generator evaluations per image, at most
-    alpha: float = 0.99  # decay of the mean squared gradient per step
-    eps: float = 1e-8  # added to its root, gradient units
-    tolerance: float = 1e-4  # relative gain in energy that counts as progress
-    patience: int = 100  # evaluations without that gain after which an image has converged; 0: spend all steps
+    lr: float = option(0.01, "learning rate, code units per step")
+    steps: int = option(5000, "generator evaluations per image, at most")
+    alpha: float = option(0.99, "decay of the mean squared gradient per step")
+    eps: float = option(1e-8, "added to its root, gradient units")
+    tolerance: float = option(1e-4, "relative gain in energy that counts as progress")
+    patience: int = option(100, "evaluations without that gain after which an image has converged; 0: spend all steps")
 
     @property
     def needs_metric(self) -> bool:
@@ -40,8 +42,9 @@ class RMSprop:
 
         return rmsprop_init(position)
 
-    def step(self, energy: Energy, state: RMSpropState, streams: Streams | None,
-             projection: Projection | None) -> tuple[RMSpropState, Info]:
+    def step(
+        self, energy: Energy, state: RMSpropState, streams: Streams | None, projection: Projection | None
+    ) -> tuple[RMSpropState, Info]:
         """Evaluate once per image and move. Done where the energy or its gradient is not finite."""
         from preimage.harness.solvers.first_order import rmsprop_step
 
