@@ -79,6 +79,8 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
     if space not in model.dims:
         raise Refused(f"has no latent space {space!r}; it has {', '.join(model.dims)}")
     solver = Encoder() if model.has_encoder and options.encoder else options.solver
+    if isinstance(solver, Encoder) and not model.has_encoder:
+        raise Refused("has no encoder; choose an optimiser, e.g. --set solver=lbfgs")
     metric = None
     if solver.needs_metric:
         metric = ModelMetric(

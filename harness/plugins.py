@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pluggy
 
 from preimage.harness.cards import DatasetCard, Family, ImageSpec, ModelCard, read_cards
-from preimage.harness.errors import DuplicateName, PluginError, UnknownName, UsageError
+from preimage.harness.errors import DuplicateName, PluginError, PreimageError, UnknownName, UsageError
 from preimage.harness.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -145,8 +145,14 @@ class Registry:
         return self.distances[name]
 
     def add_commands(self, cli: click.Group) -> None:
-        """Let every plug-in add its verbs to the command line."""
-        self._manager.hook.register_commands(cli=cli)
+        """Let every plug-in add its verbs to the command line. Raises PluginError that names one that fails to."""
+        for hook in self._manager.hook.register_commands.get_hookimpls():
+            try:
+                hook.function(cli)
+            except PreimageError:
+                raise
+            except Exception as error:  # a stranger's hook may raise anything
+                raise PluginError(f"plug-in {hook.plugin_name!r} fails to add its verbs: {error!r}") from error
 
     def _load(self, name: str, load: Callable[[], object], source: str) -> None:
         try:

@@ -53,14 +53,16 @@ def images(count, seed):
     return rng.random((count, 1, 8, 8)).astype(np.float32), rng.integers(0, 3, count)
 
 
+def card(name, load=None, **more):
+    return ModelCard(name=name, family="test", dataset="squares", image=IMAGE, load=load, **more)
+
+
 @hookimpl
 def register_models(register):
-    register(ModelCard(name="linear", family="test", dataset="squares", image=IMAGE, num_classes=0, load=lambda d: Linear(),
-                       trained_on=40))
-    register(ModelCard(name="curved", family="test", dataset="squares", image=IMAGE, num_classes=3, load=lambda d: Curved()))
-    register(ModelCard(name="slow", family="test", dataset="squares", image=IMAGE, num_classes=3,
-                       load=lambda d: Curved(pause=0.004)))
-    register(ModelCard(name="near", family="test", dataset="squares", image=IMAGE, num_classes=3, kind="reference"))
+    register(card("linear", lambda device: Linear(), num_classes=0, trained_on=40))
+    register(card("curved", lambda device: Curved(), num_classes=3))
+    register(card("slow", lambda device: Curved(pause=0.004), num_classes=3))
+    register(card("near", num_classes=3, kind="reference"))
 
 
 @hookimpl

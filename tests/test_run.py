@@ -201,7 +201,7 @@ def test_a_changed_model_is_another_request(plugin: Path, tmp_path: Path) -> Non
     database = tmp_path / "a.db"
     assert run(plugin, database, "-m", "linear", "-b", "recovery", "--workers", "1", "--limit", "5") == 0
     before = scores(database)
-    plugin.write_text(plugin.read_text().replace("load=lambda d: Linear()", "load=lambda d: Linear(7)"))
+    plugin.write_text(plugin.read_text().replace("lambda device: Linear()", "lambda device: Linear(7)"))
     assert run(plugin, database, "-m", "linear", "-b", "recovery", "--workers", "1", "--limit", "5") == 0
     assert {s["request"] for s in before}.isdisjoint({s["request"] for s in scores(database)})
 

@@ -121,9 +121,7 @@ def settle(decoder: Decoder, sampler: Sampler) -> Decoder:
     return decoder.eval()
 
 
-def _scores(
-    critic: Critic, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor | None]
-) -> tuple[Tensor, Tensor]:
+def _scores(critic: Critic, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor]:
     """Scores of both halves in one pass (the critic has no batch norm, so they do not touch)."""
     label = torch.cat([real[1], fake[1]]) if fake[1] is not None else None
     score = critic(torch.cat([real[0], fake[0]]), label)

@@ -112,9 +112,15 @@ def torch_lbfgs(bench: Bench, steps: int) -> list[Tensor]:
     start, found = bench.start(0), []
     for i in range(len(start)):
         energy = bench.energy().select(torch.tensor([i]))
-        code, seen = start[i:i + 1].clone().requires_grad_(), list[Tensor]()
-        optimiser = torch.optim.LBFGS([code], max_iter=steps, max_eval=steps, line_search_fn="strong_wolfe",
-                                      tolerance_grad=0.0, tolerance_change=0.0)
+        code, seen = start[i : i + 1].clone().requires_grad_(), list[Tensor]()
+        optimiser = torch.optim.LBFGS(
+            [code],
+            max_iter=steps,
+            max_eval=steps,
+            line_search_fn="strong_wolfe",
+            tolerance_grad=0.0,
+            tolerance_change=0.0,
+        )
 
         def closure(energy: RecoveryEnergy = energy, code: Tensor = code, seen: list[Tensor] = seen) -> Tensor:
             value = energy(code)
@@ -146,14 +152,18 @@ def convergence(bench: Bench) -> list[str]:
         ("L-BFGS in the metric, 15 x 200, each leaving when converged", lambda: restarted(bench, Lbfgs(), 15, None)),
     ]
     marks = " | ".join(map(str, MARKS))
-    rows = [f"| median squared error x 1000 after evaluations per image | {marks} | mean, end | spent |",
-            "|---|" + "---|" * (len(MARKS) + 2)]
+    rows = [
+        f"| median squared error x 1000 after evaluations per image | {marks} | mean, end | spent |",
+        "|---|" + "---|" * (len(MARKS) + 2),
+    ]
     for name, run in contests:
         traces = run()
         longest = max(len(trace) for trace in traces)
         spent = sum(len(trace) for trace in traces) / len(traces)
-        cells = [f"{1e3 * best_after(traces, mark).median():.3f}" if mark <= longest or mark == _next(longest) else "-"
-                 for mark in MARKS]
+        cells = [
+            f"{1e3 * best_after(traces, mark).median():.3f}" if mark <= longest or mark == _next(longest) else "-"
+            for mark in MARKS
+        ]
         rows.append(f"| {name} | {' | '.join(cells)} | {1e3 * best_after(traces, longest).mean():.3f} | {spent:.0f} |")
         print(rows[-1], flush=True)
     return rows
@@ -166,13 +176,16 @@ def _next(longest: int) -> int:
 
 def overhead(bench: Bench, rounds: int) -> list[str]:
     """The table of bookkeeping: solver over bare passes at the same widths, medians of rounds taken in turn."""
-    rows = ["| recovery of one batch | evaluations | bare, processor | solver, processor | ratio | ratio, wall |",
-            "|---|---|---|---|---|---|"]
+    rows = [
+        "| recovery of one batch | evaluations | bare, processor | solver, processor | ratio | ratio, wall |",
+        "|---|---|---|---|---|---|",
+    ]
     start = bench.start(0)
     contests: list[tuple[str, Solver[Any], Stop | None]] = [
         ("L-BFGS in the metric, all images to the end", Lbfgs(steps=60), NEVER),
         ("L-BFGS in the metric, each leaving when converged", Lbfgs(), None),
-        ("Adam, all images to the end", Adam(steps=60), NEVER)]
+        ("Adam, all images to the end", Adam(steps=60), NEVER),
+    ]
     for name, solver, stop in contests:
         taken = torch.zeros(rounds, 2, 2)  # round; solver or bare; processor or wall
         widths = list[int]()
@@ -182,8 +195,9 @@ def overhead(bench: Bench, rounds: int) -> list[str]:
             widths = [len(image) for image, _ in energy.log]
             taken[i, 1] = torch.tensor(_timed(_bare, bench, start, widths))
         (ours, wall), (bare, bare_wall) = taken.median(dim=0).values.tolist()
-        rows.append(f"| {name} | {sum(widths)} | {bare:.2f} s | {ours:.2f} s | {ours / bare:.3f} "
-                    f"| {wall / bare_wall:.3f} |")
+        rows.append(
+            f"| {name} | {sum(widths)} | {bare:.2f} s | {ours:.2f} s | {ours / bare:.3f} | {wall / bare_wall:.3f} |"
+        )
         print(rows[-1], flush=True)
     return rows
 
@@ -227,17 +241,21 @@ def main() -> None:
     torch.set_num_threads(1)
     bench = prepared(options)
     lines = [
-        "# Speed of recovery", "",
+        "# Speed of recovery",
+        "",
         f"Written by `benchmarks/speed/recovery.py`: `{options.model}`, the first {options.images} test images of "
         f"{options.dataset or 'its data set'} in one batch ({options.curves} for the errors), one thread, "
-        f"torch {torch.__version__}.", "",
+        f"torch {torch.__version__}.",
+        "",
         f"The metric takes {bench.metric.evaluations} {bench.metric.products}-mode products, {bench.seconds:.1f} s of "
-        "processor time, once per model.", ""]
+        "processor time, once per model.",
+        "",
+    ]
     print("\n".join(lines))
     if options.only != "convergence":
         lines += ["## Bookkeeping", "", *overhead(bench, options.rounds), ""]
     if options.only != "overhead":
-        few = bench._replace(target=bench.target[:options.curves])
+        few = bench._replace(target=bench.target[: options.curves])
         lines += ["## Error against evaluations", "", *convergence(few), ""]
     if options.write:
         options.write.write_text("\n".join(lines))

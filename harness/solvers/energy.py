@@ -29,9 +29,18 @@ class RecoveryEnergy:
     Raises GeneratorError for a target, or an image decoded later, that is not what the generator's spec says.
     """
 
-    def __init__(self, generator: Generator, target: Tensor, distance: Distance, label: Tensor | None = None, *,
-                 space: str = "z", beta: float = 0.0, operator: Callable[[Tensor], Tensor] | None = None,
-                 preconditioner: Preconditioner | None = None) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        target: Tensor,
+        distance: Distance,
+        label: Tensor | None = None,
+        *,
+        space: str = "z",
+        beta: float = 0.0,
+        operator: Callable[[Tensor], Tensor] | None = None,
+        preconditioner: Preconditioner | None = None,
+    ) -> None:
         check_images(target, len(target), generator.image, "the target")
         self.generator, self.distance, self.label = generator, distance, label
         self.space, self.beta, self.operator = generator.space(space), beta, operator
@@ -57,10 +66,8 @@ class RecoveryEnergy:
         with torch.enable_grad():
             leaf = code.detach().requires_grad_()
             energies = self._energies(leaf)
-            if not energies.requires_grad:  # the images do not depend on the code
-                return Value(energies, torch.zeros_like(code))
-            (gradient,) = torch.autograd.grad(energies.sum(), leaf, allow_unused=True)
-        return Value(energies.detach(), torch.zeros_like(code) if gradient is None else gradient)
+            (gradient,) = torch.autograd.grad(energies.sum(), leaf)
+        return Value(energies.detach(), gradient)
 
     def select(self, index: Tensor) -> RecoveryEnergy:
         """The energy of the images at [k] indices."""
@@ -79,6 +86,12 @@ class RecoveryEnergy:
 
     def _energies(self, code: Tensor) -> Tensor:
         images = self.images(code)
+        if torch.is_grad_enabled() and not images.requires_grad:
+            raise GeneratorError(
+                f"{type(self.generator).__name__}: autograd cannot follow its images back to their codes. "
+                "decode must not detach and must not run under no_grad (a truly constant image is written "
+                "`image + 0 * code.sum()`)"
+            )
         if self.operator is not None:
             images = self.operator(images)
         energies = self._distances(images).float()

@@ -63,8 +63,9 @@ def rmsprop_init(position: Tensor) -> RMSpropState:
     return RMSpropState(position, torch.zeros_like(position))
 
 
-def rmsprop_step(rmsprop: RMSprop, energy: Energy, state: RMSpropState,
-                 projection: Projection | None) -> tuple[RMSpropState, Info]:
+def rmsprop_step(
+    rmsprop: RMSprop, energy: Energy, state: RMSpropState, projection: Projection | None
+) -> tuple[RMSpropState, Info]:
     """One evaluation per image at the code, then the move away from it."""
     value = energy(state.code)
     second = (state.second * rmsprop.alpha).addcmul_(value.gradient, value.gradient, value=1 - rmsprop.alpha)

@@ -118,6 +118,7 @@ class Solver(Protocol[S]):
 
 def select_state(state: S, index: Tensor) -> S:
     """The state of some images: every tensor in it, or in a record in it, narrowed to [k] indices."""
+
     def narrowed(part: Any) -> Any:
         if isinstance(part, Tensor):
             return part[index]
@@ -128,6 +129,7 @@ def select_state(state: S, index: Tensor) -> S:
 
 def merge_state(state: S, index: Tensor, fresh: S) -> S:
     """The state with the images at [k] indices replaced by those of ``fresh``."""
+
     def replaced(old: Any, new: Any) -> Any:
         if isinstance(old, Tensor):
             return old.index_copy(0, index, new)
@@ -144,6 +146,8 @@ def all_finite(value: Value) -> Tensor:
 def required_preconditioner(energy: Energy, who: str, otherwise: str) -> Preconditioner:
     """The energy's preconditioner. Raises UsageError where there is none."""
     if energy.preconditioner is None:
-        raise UsageError(f"{who} works in the model's metric, and this energy has none. "
-                         f"Give RecoveryEnergy a preconditioner, or set {otherwise}")
+        raise UsageError(
+            f"{who} works in the model's metric, and this energy has none. "
+            f"Give RecoveryEnergy a preconditioner, or set {otherwise}"
+        )
     return energy.preconditioner

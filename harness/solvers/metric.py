@@ -41,8 +41,16 @@ class Metric(NamedTuple):
     products: Literal["forward", "double backward"]
 
 
-def measure_metric(generator: Generator, distance: Distance, codes: Tensor, label: Tensor | None = None, *,
-                   space: str = "z", operator: Callable[[Tensor], Tensor] | None = None, width: int = 128) -> Metric:
+def measure_metric(
+    generator: Generator,
+    distance: Distance,
+    codes: Tensor,
+    label: Tensor | None = None,
+    *,
+    space: str = "z",
+    operator: Callable[[Tensor], Tensor] | None = None,
+    width: int = 128,
+) -> Metric:
     """The metric of a model in a space, under a distance.
 
     codes: draws from the prior, [m, dim] float32 (``DRAWS`` of them). label: [m] int64 or None. ``J`` is the Jacobian
@@ -70,6 +78,7 @@ def measure_metric(generator: Generator, distance: Distance, codes: Tensor, labe
     tangents = torch.eye(dim, dtype=codes.dtype, device=codes.device)
     size = 0
     for i in range(count):
+
         def at(code: Tensor, row: int = i) -> Tensor:
             return outputs(code, None if label is None else label[row].expand(len(code)))
 
@@ -85,14 +94,21 @@ def measure_metric(generator: Generator, distance: Distance, codes: Tensor, labe
     divisor = 1 if squared else size
     matrix = total / (count * divisor)
     if not torch.isfinite(matrix).all():
-        raise GeneratorError(f"the Jacobian of {type(generator).__name__} is not finite at draws from its prior "
-                             f"({count} were taken). Run `preimage check` on the model, or use a solver that needs "
-                             "no metric")
+        raise GeneratorError(
+            f"the Jacobian of {type(generator).__name__} is not finite at draws from its prior "
+            f"({count} were taken). Run `preimage check` on the model, or use a solver that needs "
+            "no metric"
+        )
     return Metric((matrix + matrix.T) / 2, divisor, squared, embedded, count * dim, products)
 
 
-def _jacobian(outputs: Callable[[Tensor], Tensor], code: Tensor, tangents: Tensor, width: int,
-              products: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor]) -> Tensor:
+def _jacobian(
+    outputs: Callable[[Tensor], Tensor],
+    code: Tensor,
+    tangents: Tensor,
+    width: int,
+    products: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor], Tensor],
+) -> Tensor:
     """The transposed Jacobian at one code [dim], [dim, k]: ``width`` rows at a time."""
     return torch.cat([products(outputs, code.expand(len(part), -1), part) for part in torch.split(tangents, width)])
 

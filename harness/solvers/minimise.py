@@ -58,8 +58,16 @@ class Track(NamedTuple):
     restarts: Tensor
 
 
-def minimise(energy: Energy, solver: Solver[Any], start: Tensor, *, projection: Projection | None = None,
-             redraw: Redraw | None = None, streams: Streams | None = None, stop: Stop | None = None) -> Minimum:
+def minimise(
+    energy: Energy,
+    solver: Solver[Any],
+    start: Tensor,
+    *,
+    projection: Projection | None = None,
+    redraw: Redraw | None = None,
+    streams: Streams | None = None,
+    stop: Stop | None = None,
+) -> Minimum:
     """Minimise each image's energy from its start [n, dim]; keep the best iterate seen, never the last.
 
     Images that have converged leave the batch, each at a time that its own numbers alone decide. One that went
@@ -76,8 +84,10 @@ def minimise(energy: Energy, solver: Solver[Any], start: Tensor, *, projection: 
         for _ in range(rounds):
             state, info = solver.step(energy, state, streams, projection)
             better = info.energy < track.energy
-            track = track._replace(energy=torch.where(better, info.energy, track.energy),
-                                   code=torch.where(better.unsqueeze(1), info.code, track.code))
+            track = track._replace(
+                energy=torch.where(better, info.energy, track.energy),
+                code=torch.where(better.unsqueeze(1), info.code, track.code),
+            )
         track = _count(track, rounds, stop)
         lost = info.done & ~torch.isfinite(info.energy)
         again = lost & track.present & (track.restarts < (0 if redraw is None else stop.restarts))
@@ -93,8 +103,9 @@ def minimise(energy: Energy, solver: Solver[Any], start: Tensor, *, projection: 
             for image, end in zip(track.image[leaving].tolist(), ends[leaving].tolist(), strict=True):
                 outcome[image] = ENDS[end]
             result = merge_state(result, track.image[leaving], select_state(track, leaving))
-            track = track._replace(present=track.present & (ends == GOES_ON),
-                                   spent=track.spent.index_fill(0, leaving, 0))
+            track = track._replace(
+                present=track.present & (ends == GOES_ON), spent=track.spent.index_fill(0, leaving, 0)
+            )
             staying = _staying(track.present)
             if len(staying) < len(track.image):
                 track, state = select_state(track, staying), select_state(state, staying)
@@ -117,8 +128,15 @@ def best_of(runs: Sequence[Minimum]) -> Minimum:
 
 
 GOES_ON = -1
-ENDS = (Outcome.BUDGET_SPENT, Outcome.CONVERGED, Outcome.STALLED, Outcome.EXACT, Outcome.RESTARTED, Outcome.DIVERGED,
-        Outcome.NON_FINITE)
+ENDS = (
+    Outcome.BUDGET_SPENT,
+    Outcome.CONVERGED,
+    Outcome.STALLED,
+    Outcome.EXACT,
+    Outcome.RESTARTED,
+    Outcome.DIVERGED,
+    Outcome.NON_FINITE,
+)
 """Where several apply the last one counts."""
 
 
@@ -161,8 +179,9 @@ def _staying(present: Tensor) -> Tensor:
 
 def _restarted(track: Track, again: Tensor) -> Track:
     """The counters where some images start once more."""
-    return track._replace(idle=track.idle.masked_fill(again, 0), spent=track.spent.masked_fill(again, 0),
-                          restarts=track.restarts + again)
+    return track._replace(
+        idle=track.idle.masked_fill(again, 0), spent=track.spent.masked_fill(again, 0), restarts=track.restarts + again
+    )
 
 
 def _ends(track: Track, done: Tensor, lost: Tensor, floor: float, steps: int, stop: Stop) -> Tensor:

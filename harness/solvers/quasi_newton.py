@@ -53,12 +53,21 @@ class LbfgsState(NamedTuple):
 def lbfgs_init(lbfgs: Lbfgs, position: Tensor) -> LbfgsState:
     """At the position [n, dim], as if accepted with infinite energy: the first trial is the position itself."""
     zero, one = torch.zeros_like(position), position.new_ones(len(position))
-    return LbfgsState(position, math.inf * one, zero, zero, one, one, torch.zeros_like(one, dtype=torch.int64),
-                      no_pairs(lbfgs.memory, position))
+    return LbfgsState(
+        position,
+        math.inf * one,
+        zero,
+        zero,
+        one,
+        one,
+        torch.zeros_like(one, dtype=torch.int64),
+        no_pairs(lbfgs.memory, position),
+    )
 
 
-def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState,
-               projection: Projection | None) -> tuple[LbfgsState, Info]:
+def lbfgs_step(
+    lbfgs: Lbfgs, energy: Energy, state: LbfgsState, projection: Projection | None
+) -> tuple[LbfgsState, Info]:
     """One trial per image, and what follows from it."""
     metric = required_preconditioner(energy, "lbfgs", "metric=false") if lbfgs.metric else None
     trial = torch.addcmul(state.code, state.step.unsqueeze(1), state.direction)
@@ -86,15 +95,28 @@ def lbfgs_step(lbfgs: Lbfgs, energy: Energy, state: LbfgsState,
     gamma = torch.where(forget | first, _initial_scale(found, gradient, metric), gamma)
 
     turned = accepted | forget
-    direction = torch.where(turned.unsqueeze(1), _newton(code, gradient, pairs, gamma, metric, projection),
-                            state.direction)
+    direction = torch.where(
+        turned.unsqueeze(1), _newton(code, gradient, pairs, gamma, metric, projection), state.direction
+    )
     shrunk = state.step * shrinkage(state.energy, value.energy, slope, _dot(value.gradient, push))
-    return (LbfgsState(code, found, gradient, direction, shrunk.masked_fill(turned, 1.0), gamma,
-                       trials.masked_fill(forget, 0), pairs), Info(trial, value.energy, done))
+    return (
+        LbfgsState(
+            code,
+            found,
+            gradient,
+            direction,
+            shrunk.masked_fill(turned, 1.0),
+            gamma,
+            trials.masked_fill(forget, 0),
+            pairs,
+        ),
+        Info(trial, value.energy, done),
+    )
 
 
-def _remember(state: LbfgsState, push: Tensor, pull: Tensor, wanted: Tensor,
-              metric: Preconditioner | None) -> tuple[Pairs, Tensor]:
+def _remember(
+    state: LbfgsState, push: Tensor, pull: Tensor, wanted: Tensor, metric: Preconditioner | None
+) -> tuple[Pairs, Tensor]:
     """The history with (s, y) for the wanted images where its curvature is positive, and gamma, [n]."""
     curvature, size = _dot(push, pull), _dot(pull, pull)
     kept = wanted & (curvature > CURVATURE * (size * _dot(push, push)).sqrt())
@@ -102,9 +124,16 @@ def _remember(state: LbfgsState, push: Tensor, pull: Tensor, wanted: Tensor,
     return remember(state.pairs, push, pull, kept), torch.where(kept, curvature / inner, state.gamma)
 
 
-def _newton(code: Tensor, gradient: Tensor, pairs: Pairs, gamma: Tensor, metric: Preconditioner | None,
-            projection: Projection | None) -> Tensor:
+def _newton(
+    code: Tensor,
+    gradient: Tensor,
+    pairs: Pairs,
+    gamma: Tensor,
+    metric: Preconditioner | None,
+    projection: Projection | None,
+) -> Tensor:
     """The quasi-Newton direction ``-H g``, within the set's face where there is a projection, [n, dim]."""
+
     def initial(vector: Tensor) -> Tensor:
         return gamma.unsqueeze(1) * (vector if metric is None else metric.inverse(vector))
 

@@ -25,9 +25,15 @@ class Linear(Generator):
     def __init__(self, dim: int, pixels: int, *, condition: float = 10.0, classes: int = 0, seed: int = 0) -> None:
         super().__init__()
         spectrum = torch.logspace(0, -torch.log10(torch.tensor(condition)).item(), dim)
-        self.weights = torch.stack([
-            2 * torch.linalg.qr(numbers(pixels, dim, seed=seed + 2 * c))[0] @ torch.diag(spectrum)
-            @ torch.linalg.qr(numbers(dim, dim, seed=seed + 2 * c + 1))[0] for c in range(max(1, classes))])
+        self.weights = torch.stack(
+            [
+                2
+                * torch.linalg.qr(numbers(pixels, dim, seed=seed + 2 * c))[0]
+                @ torch.diag(spectrum)
+                @ torch.linalg.qr(numbers(dim, dim, seed=seed + 2 * c + 1))[0]
+                for c in range(max(1, classes))
+            ]
+        )
         self.bias = torch.rand(pixels, generator=torch.Generator().manual_seed(seed))
         self.spaces = {"z": LatentSpace("z", dim, StandardNormal())}
         self.image, self.num_classes = ImageSpec(1, 1, pixels), classes
@@ -47,8 +53,9 @@ class Linear(Generator):
 class Network(Generator):
     """Any network from codes to images of one row."""
 
-    def __init__(self, net: nn.Module | Callable[[Tensor], Tensor], dim: int, pixels: int,
-                 prior: Prior | None = None) -> None:
+    def __init__(
+        self, net: nn.Module | Callable[[Tensor], Tensor], dim: int, pixels: int, prior: Prior | None = None
+    ) -> None:
         super().__init__()
         self.net = net
         self.spaces = {"z": LatentSpace("z", dim, prior or StandardNormal())}

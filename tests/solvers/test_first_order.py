@@ -32,13 +32,20 @@ def trajectory(solver: Any, energy: RecoveryEnergy, steps: int, images: int) -> 
     return torch.stack(codes)
 
 
-@pytest.mark.parametrize(("solver", "theirs", "cosine"), [
-    (Adam(steps=60), lambda p: torch.optim.Adam(p, lr=0.05), True),
-    (Adam(steps=60, schedule="constant", lr=0.02, beta1=0.8, beta2=0.9, eps=1e-3),
-     lambda p: torch.optim.Adam(p, lr=0.02, betas=(0.8, 0.9), eps=1e-3), False),
-    (RMSprop(), torch.optim.RMSprop, False),
-    (RMSprop(lr=0.03, alpha=0.9, eps=1e-4), lambda p: torch.optim.RMSprop(p, lr=0.03, alpha=0.9, eps=1e-4), False),
-], ids=["adam-cosine", "adam-settings", "rmsprop", "rmsprop-settings"])
+@pytest.mark.parametrize(
+    ("solver", "theirs", "cosine"),
+    [
+        (Adam(steps=60), lambda p: torch.optim.Adam(p, lr=0.05), True),
+        (
+            Adam(steps=60, schedule="constant", lr=0.02, beta1=0.8, beta2=0.9, eps=1e-3),
+            lambda p: torch.optim.Adam(p, lr=0.02, betas=(0.8, 0.9), eps=1e-3),
+            False,
+        ),
+        (RMSprop(), torch.optim.RMSprop, False),
+        (RMSprop(lr=0.03, alpha=0.9, eps=1e-4), lambda p: torch.optim.RMSprop(p, lr=0.03, alpha=0.9, eps=1e-4), False),
+    ],
+    ids=["adam-cosine", "adam-settings", "rmsprop", "rmsprop-settings"],
+)
 def test_each_image_walks_as_torch_walks_it(solver: Any, theirs: Any, cosine: bool) -> None:
     for image in range(3):
         alone, code = energy_of(3).select(torch.tensor([image])), numbers(1, 6, seed=1).requires_grad_()

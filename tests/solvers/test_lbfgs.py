@@ -24,8 +24,9 @@ from preimage.harness.solvers.quasi_newton import shrinkage
 DEFAULT = Lbfgs()
 
 
-def recovered(generator: Linear, target: Tensor, distance: Distance, solver: Lbfgs = DEFAULT,
-              label: Tensor | None = None) -> Minimum:
+def recovered(
+    generator: Linear, target: Tensor, distance: Distance, solver: Lbfgs = DEFAULT, label: Tensor | None = None
+) -> Minimum:
     dim = generator.native.dim
     labels = [None] if label is None else [torch.full((4,), c) for c in range(generator.num_classes)]
     metrics = [measure_metric(generator, distance, numbers(4, dim, seed=1), of) for of in labels]
@@ -62,7 +63,7 @@ def test_a_metric_per_label() -> None:
     target = numbers(6, 1, 1, 50, seed=3)
     found = recovered(generator, target, SquaredL2(), label=label)
     for i, c in enumerate(label.tolist()):
-        assert found.energy[i].item() == pytest.approx(generator.least_squares(target[i:i + 1], c).item(), rel=1e-4)
+        assert found.energy[i].item() == pytest.approx(generator.least_squares(target[i : i + 1], c).item(), rel=1e-4)
 
 
 def test_the_golden_linear_gaussian_model(shared: Path) -> None:
@@ -86,7 +87,7 @@ def test_the_minimum_is_the_one_that_torch_finds(metric: bool) -> None:
     energy = RecoveryEnergy(generator, target, SquaredL2(), preconditioner=preconditioner)
     found = minimise(energy, Lbfgs(metric=metric), start)
     for i in range(4):
-        code, alone = start[i:i + 1].clone().requires_grad_(), energy.select(torch.tensor([i]))
+        code, alone = start[i : i + 1].clone().requires_grad_(), energy.select(torch.tensor([i]))
         theirs = torch.optim.LBFGS([code], max_iter=200, line_search_fn="strong_wolfe", tolerance_change=1e-12)
 
         def closure(code: Tensor = code, alone: RecoveryEnergy = alone) -> Tensor:

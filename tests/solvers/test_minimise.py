@@ -106,8 +106,9 @@ def test_an_image_that_goes_non_finite_starts_again_and_keeps_its_best() -> None
 @pytest.mark.parametrize("solver", [Adam(), RMSprop(lr=0.1), Lbfgs(metric=False)], ids=lambda s: s.name)
 def test_recovered_after_a_restart(solver: Any) -> None:
     data, start = torch.full((4, 2), 1.0), torch.tensor([[0.0, 0], [-2, 0], [3, 0], [-4, 0]])
-    found = minimise(Formula(broken_outside, data), solver, start,
-                     redraw=lambda index: torch.full((len(index), 2), 2.0))
+    found = minimise(
+        Formula(broken_outside, data), solver, start, redraw=lambda index: torch.full((len(index), 2), 2.0)
+    )
     assert [o is Outcome.RESTARTED for o in found.outcome] == [False, True, False, True]
     torch.testing.assert_close(found.energy, torch.full((4,), 0.01), rtol=1e-2, atol=1e-4)
 
@@ -115,8 +116,9 @@ def test_recovered_after_a_restart(solver: Any) -> None:
 @pytest.mark.parametrize("solver", [Adam(), RMSprop(), Lbfgs(metric=False)], ids=lambda s: s.name)
 def test_non_finite_throughout_and_without_redraw(solver: Any) -> None:
     data, start = numbers(3, 2), torch.tensor([[0.0, 0], [-2, 0], [3, 0]])
-    never = minimise(Formula(lambda code, data: code.sum(dim=1) * torch.nan, data), solver, start,
-                     redraw=lambda index: start[index])
+    never = minimise(
+        Formula(lambda code, data: code.sum(dim=1) * torch.nan, data), solver, start, redraw=lambda index: start[index]
+    )
     assert never.outcome == [Outcome.NON_FINITE] * 3
     assert not any(o.found for o in never.outcome)
     assert torch.equal(never.code, start)
@@ -149,8 +151,9 @@ def test_best_of_keeps_the_best_and_adds_the_evaluations() -> None:
     def run(energy: list[float], outcome: Outcome) -> Minimum:
         return Minimum(torch.tensor(energy)[:, None] * 10, torch.tensor(energy), torch.tensor([3, 4]), [outcome] * 2)
 
-    best = best_of([run([1.0, torch.inf], Outcome.CONVERGED), run([2.0, 3.0], Outcome.EXACT),
-                    run([1.0, 5.0], Outcome.STALLED)])
+    best = best_of(
+        [run([1.0, torch.inf], Outcome.CONVERGED), run([2.0, 3.0], Outcome.EXACT), run([1.0, 5.0], Outcome.STALLED)]
+    )
     assert best.energy.tolist() == [1, 3]
     assert best.code.tolist() == [[10], [30]]
     assert best.evaluations.tolist() == [9, 12]

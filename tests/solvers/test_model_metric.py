@@ -53,8 +53,9 @@ def explicit(generator: Network, distance: Distance, codes: Tensor, divisor: flo
     return total / len(codes)
 
 
-@pytest.mark.parametrize(("distance", "divisor"), [(SquaredL2(), 1), (L2(), 40), (Warped(), 1)],
-                         ids=["mse", "l2", "warped"])
+@pytest.mark.parametrize(
+    ("distance", "divisor"), [(SquaredL2(), 1), (L2(), 40), (Warped(), 1)], ids=["mse", "l2", "warped"]
+)
 def test_metric_is_the_mean_of_explicit_jacobians(distance: Distance, divisor: float) -> None:
     generator, codes = smooth_network(), numbers(10, 6, seed=7)
     metric = measure_metric(generator, distance, codes, width=4)
@@ -97,9 +98,15 @@ def test_metric_of_an_operated_image() -> None:
     torch.testing.assert_close(metric.matrix, weight.T @ weight / 10, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("net", [
-    lambda code: torch.ones(len(code), 7), lambda code: 0 * code.sum(dim=1, keepdim=True).expand(-1, 7),
-    lambda code: Halved.apply(code.sign()).sum(dim=1, keepdim=True).expand(-1, 7)], ids=["unconnected", "zero", "sign"])
+@pytest.mark.parametrize(
+    "net",
+    [
+        lambda code: torch.ones(len(code), 7),
+        lambda code: 0 * code.sum(dim=1, keepdim=True).expand(-1, 7),
+        lambda code: Halved.apply(code.sign()).sum(dim=1, keepdim=True).expand(-1, 7),
+    ],
+    ids=["unconnected", "zero", "sign"],
+)
 def test_a_constant_generator_preconditions_with_the_identity(net: torch.nn.Module) -> None:
     metric = measure_metric(Network(net, 3, 7), SquaredL2(), numbers(4, 3))
     assert metric.matrix.abs().max() == 0
@@ -136,8 +143,9 @@ def test_preconditioner_is_the_dense_inverse_of_each_image() -> None:
             inverse = torch.linalg.inv(2 * (matrix + DAMPING * largest * torch.eye(5))).float()
             torch.testing.assert_close(part.inverse(vector[kept])[i], inverse @ vector[image], rtol=1e-4, atol=1e-4)
             spread = inverse * (5 / inverse.trace())
-            torch.testing.assert_close(part.colour(part.adjoint(vector[kept]))[i], spread @ vector[image],
-                                       rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                part.colour(part.adjoint(vector[kept]))[i], spread @ vector[image], rtol=1e-4, atol=1e-4
+            )
 
 
 def test_colour_is_not_its_own_transpose() -> None:

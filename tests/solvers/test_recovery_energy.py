@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -110,10 +111,19 @@ def test_select_narrows_everything() -> None:
 
 
 def test_a_constant_generator_has_gradient_zero() -> None:
-    value = RecoveryEnergy(Network(lambda code: torch.ones(len(code), 7), 3, 7), torch.zeros(2, 1, 1, 7), SquaredL2())(
-        numbers(2, 3))
+    constant = Network(lambda code: torch.ones(len(code), 7) + 0 * code[:, :1], 3, 7)
+    value = RecoveryEnergy(constant, torch.zeros(2, 1, 1, 7), SquaredL2())(numbers(2, 3))
     assert value.energy.tolist() == [1, 1]
     assert value.gradient.abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    "decode", [lambda code: torch.ones(len(code), 7), lambda code: code.detach().repeat(1, 3)[:, :7]]
+)
+def test_images_that_autograd_cannot_follow_are_an_error(decode: Callable[[Tensor], Tensor]) -> None:
+    energy = RecoveryEnergy(Network(decode, 3, 7), torch.zeros(2, 1, 1, 7), SquaredL2())
+    with pytest.raises(GeneratorError, match="must not detach and must not run under no_grad"):
+        energy(numbers(2, 3))
 
 
 def test_non_finite_values_are_passed_on() -> None:
