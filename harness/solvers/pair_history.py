@@ -15,8 +15,8 @@ class Pairs(NamedTuple):
     pushes, pulls: [n, m + 1, dim], s and y in a ring: ``slot`` [n] is written next and counts for nothing until it is
     passed. It is written in place (a copy would cost more than all the rest), so a history is good until the next but
     one is made. age: [n, m], the places of the pairs in the ring, newest last. upper: [n, m, m], the upper triangle of
-    ``s_i . y_j`` in that order. held: [n], how many pairs are there; what belongs to older ones in ``upper`` is anything
-    finite, with a diagonal that is not 0.
+    ``s_i . y_j`` in that order. held: [n], how many pairs are there; what belongs to older ones in ``upper`` is any
+    finite number, on its diagonal not 0.
     """
 
     pushes: Tensor
