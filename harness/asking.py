@@ -63,11 +63,12 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
         label = "true"
     if model.is_reference:
         assert isinstance(images, Split)
+        train_size = _train_size(model, data)
         return Neighbours(
             model=model.key,
             images=images,
             train=data.split("train"),
-            train_size=_train_size(model, data),
+            train_size=train_size,
             label=label,
             distance=options.distance,
             labels=data.num_classes if every_label else 0,

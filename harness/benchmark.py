@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from preimage.harness.cards import ImageSpec, ModelCard
-from preimage.harness.errors import DatasetError, Refused
+from preimage.harness.errors import Refused
 from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.rows import Estimate, Rows
 
@@ -64,7 +64,7 @@ class Data:
     fingerprints: Mapping[str, str]
 
     def split(self, name: str) -> Split:
-        """The split's identity; ``val`` is ``test`` where a set has none. Raises DatasetError."""
+        """The split's identity; ``val`` is ``test`` where a set has none. Raises Refused."""
         resolved = self.resolve(name)
         return Split(self.name, resolved, self.fingerprints[resolved])
 
@@ -77,7 +77,7 @@ class Data:
         if name == "val" and "val" not in self.sizes:
             name = "test"
         if name not in self.sizes:
-            raise DatasetError(f"data set {self.name!r} has no split {name!r}; it has {', '.join(self.sizes)}")
+            raise Refused(f"data set {self.name!r} has no split {name!r}; it has {', '.join(self.sizes)}")
         return name
 
 
