@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test slow lint types docs clean
+.PHONY: demo test install lint format types docs clean
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -22,14 +22,15 @@ demo: install
 	$(BIN)/preimage demo
 
 test: install
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not slow"
-
-slow: install
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m slow
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 # From another folder, so that the installed copy is checked and not the checkout.
 types: install
