@@ -5,9 +5,10 @@
     python benchmarks/speed/recovery.py --write docs/speed.md
 
 Everything is measured in one run on one thread. The bookkeeping is the time of a solver over that of as many bare
-forward and backward passes at the same batch widths; processor time of this thread stands beside wall time, since other
-programs may run. Evaluations are counted per image, every trial of a line search and every restart included; left out
-are the 500 samples that starts are chosen from, which all images share, and the metric, measured once per model.
+forward and backward passes at the same batch widths, made in turn with its own so that both meet the same machine;
+processor time of this thread stands beside wall time, since other programs may run. Evaluations are counted per image,
+every trial of a line search and every restart included; left out are the 500 samples that starts are chosen from, which
+all images share, and the metric, measured once per model.
 """
 
 from __future__ import annotations
@@ -174,46 +175,51 @@ def _next(longest: int) -> int:
     return next((mark for mark in MARKS if mark >= longest), MARKS[-1])
 
 
+class Paired:
+    """An energy that makes and times a bare forward and backward pass of the same width beside each of its own."""
+
+    def __init__(self, bench: Bench, energy: RecoveryEnergy, spent: Tensor) -> None:
+        self.bench, self.energy, self.spent = bench, energy, spent
+        self.preconditioner, self.floor = energy.preconditioner, energy.floor
+
+    def __call__(self, code: Tensor) -> Value:
+        began = _clocks()
+        leaf = code.clone().requires_grad_()
+        images = self.bench.generator.decode(leaf)
+        loss = (images - self.bench.target[:len(code)]).square().flatten(1).mean(dim=1).sum()
+        torch.autograd.grad(loss, leaf)
+        self.spent += torch.cat([_clocks() - began, torch.tensor([float(len(code))])])
+        return self.energy(code)
+
+    def select(self, index: Tensor) -> Paired:
+        return Paired(self.bench, self.energy.select(index), self.spent)
+
+
 def overhead(bench: Bench, rounds: int) -> list[str]:
-    """The table of bookkeeping: solver over bare passes at the same widths, medians of rounds taken in turn."""
-    rows = [
-        "| recovery of one batch | evaluations | bare, processor | solver, processor | ratio | ratio, wall |",
-        "|---|---|---|---|---|---|",
-    ]
+    """The table of bookkeeping: a solver over bare passes made in turn with its own; the median of some rounds."""
+    rows = ["| recovery of one batch | evaluations | bare, processor | solver, processor | ratio | ratio, wall |",
+            "|---|---|---|---|---|---|"]
     start = bench.start(0)
     contests: list[tuple[str, Solver[Any], Stop | None]] = [
         ("L-BFGS in the metric, all images to the end", Lbfgs(steps=60), NEVER),
         ("L-BFGS in the metric, each leaving when converged", Lbfgs(), None),
-        ("Adam, all images to the end", Adam(steps=60), NEVER),
-    ]
+        ("Adam, all images to the end", Adam(steps=60), NEVER)]
     for name, solver, stop in contests:
-        taken = torch.zeros(rounds, 2, 2)  # round; solver or bare; processor or wall
-        widths = list[int]()
-        for i in range(rounds):
-            energy = Recorded(bench.energy())
-            taken[i, 0] = torch.tensor(_timed(minimise, energy, solver, start, stop=stop))
-            widths = [len(image) for image, _ in energy.log]
-            taken[i, 1] = torch.tensor(_timed(_bare, bench, start, widths))
-        (ours, wall), (bare, bare_wall) = taken.median(dim=0).values.tolist()
-        rows.append(
-            f"| {name} | {sum(widths)} | {bare:.2f} s | {ours:.2f} s | {ours / bare:.3f} | {wall / bare_wall:.3f} |"
-        )
+        taken = []
+        for _ in range(rounds):
+            spent, began = torch.zeros(3, dtype=torch.float64), _clocks()
+            minimise(Paired(bench, bench.energy(), spent), solver, start, stop=stop)
+            taken.append(torch.cat([spent, _clocks() - began - spent[:2]]))
+        bare, _, evaluations, ours, _ = torch.stack(taken).median(dim=0).values.tolist()
+        ratio, wall = torch.stack([t[3:] / t[:2] for t in taken]).median(dim=0).values.tolist()
+        rows.append(f"| {name} | {evaluations:.0f} | {bare:.2f} s | {ours:.2f} s | {ratio:.3f} | {wall:.3f} |")
         print(rows[-1], flush=True)
     return rows
 
 
-def _bare(bench: Bench, start: Tensor, widths: Sequence[int]) -> None:
-    for width in widths:
-        code = start[:width].clone().requires_grad_()
-        loss = (bench.generator.decode(code) - bench.target[:width]).square().flatten(1).mean(dim=1).sum()
-        torch.autograd.grad(loss, code)
-
-
-def _timed(run: Callable[..., object], *arguments: Any, **settings: Any) -> tuple[float, float]:
-    """Processor seconds of this thread and wall seconds."""
-    cpu, wall = time.thread_time(), time.perf_counter()
-    run(*arguments, **settings)
-    return time.thread_time() - cpu, time.perf_counter() - wall
+def _clocks() -> Tensor:
+    """Processor seconds of this thread and wall seconds, [2] float64."""
+    return torch.tensor([time.thread_time(), time.perf_counter()], dtype=torch.float64)
 
 
 def prepared(options: argparse.Namespace) -> Bench:
