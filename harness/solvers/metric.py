@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
-import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
 from preimage.harness.distances import Distance
@@ -84,7 +83,7 @@ def measure_metric(
 
         try:
             jacobian = _jacobian(at, codes[i], tangents, width, _forward if products == "forward" else _double_backward)
-        except NotImplementedError:
+        except (NotImplementedError, RuntimeError):  # torch raises either where an operation has no such derivative
             products = "double backward"
             jacobian = _jacobian(at, codes[i], tangents, width, _double_backward)
         size = jacobian.shape[1]
@@ -114,13 +113,15 @@ def _jacobian(
 
 
 def _forward(outputs: Callable[[Tensor], Tensor], codes: Tensor, tangents: Tensor) -> Tensor:
-    """J t for each image by forward-mode differentiation."""
-    with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
+    """J t by forward-mode differentiation at one code, of which ``codes`` are copies: the image is decoded once."""
+
+    def product(tangent: Tensor) -> Tensor:
+        return torch.func.jvp(lambda code: outputs(code.unsqueeze(0)).squeeze(0), (codes[0],), (tangent,))[1]
+
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns once that an operation of complex type loses its tangent
-        dual = forward_ad.make_dual(codes.contiguous(), tangents)  # type: ignore[no-untyped-call]  # torch has no types here
-        result = outputs(dual)
-        tangent: Tensor | None = forward_ad.unpack_dual(result).tangent  # type: ignore[no-untyped-call]  # nor here
-        return torch.zeros_like(result) if tangent is None else tangent.clone()
+        result: Tensor = torch.func.vmap(product)(tangents)
+        return result
 
 
 def _double_backward(outputs: Callable[[Tensor], Tensor], codes: Tensor, tangents: Tensor) -> Tensor:
