@@ -116,7 +116,8 @@ def _forward(outputs: Callable[[Tensor], Tensor], codes: Tensor, tangents: Tenso
     """J t by forward-mode differentiation at one code, of which ``codes`` are copies: the image is decoded once."""
 
     def product(tangent: Tensor) -> Tensor:
-        return torch.func.jvp(lambda code: outputs(code.unsqueeze(0)).squeeze(0), (codes[0],), (tangent,))[1]
+        pushed: Tensor = torch.func.jvp(lambda code: outputs(code.unsqueeze(0)).squeeze(0), (codes[0],), (tangent,))[1]
+        return pushed
 
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns once that an operation of complex type loses its tangent
