@@ -173,9 +173,8 @@ class Recovery(Request):
 
     def evaluations(self, images: int) -> int:
         passes = self.labels if self.label == "every" else 1
-        pool = self.restarts * self.draws * max(1, self.labels) if self.draws > 1 else 0
         own = images if isinstance(self.images, Samples) else 0
-        return images * passes * (self.restarts * self.solver.steps + 1) + pool + own
+        return images * passes * (self.restarts * self.solver.steps + 1) + own
 
     def measure(self, block: int, world: World) -> Block:
         from preimage.harness.measurements.recovery import measure_recovery
