@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from preimage.benchmarks.recovery import variant
 from preimage.harness.asking import recovery_of_samples, recovery_of_split
@@ -11,6 +11,9 @@ from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
 from preimage.harness.errors import Refused
 from preimage.harness.options import RecoveryOptions
 from preimage.harness.rows import Rows
+
+if TYPE_CHECKING:
+    from preimage.harness.rows import Floats
 
 
 class Overfitting:
@@ -63,6 +66,6 @@ class Overfitting:
         return [Score(f"{name}{variant(options)}", estimate) for name, estimate in scores.items()]
 
 
-def _squared(rows: Rows, options: RecoveryOptions):  # type: ignore[no-untyped-def]  # numpy is not imported here
+def _squared(rows: Rows, options: RecoveryOptions) -> Floats:
     """The squared error that the paper takes the median of; another distance is taken as it is."""
     return rows["mse"] if options.distance in ("squared-l2", "l2") else rows["distance"]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preimage.harness.results import Results
+from preimage.harness.score_files import scores_csv, scores_json
 from preimage.leaderboard import interval_bars, words
 from preimage.leaderboard.album import Album
 from preimage.leaderboard.board import protocol_in_short
-from preimage.leaderboard.downloads import scores_csv, scores_json
 from preimage.leaderboard.folder import write_site
 from preimage.leaderboard.index_page import index_context
 from preimage.leaderboard.model_page import model_context
@@ -41,7 +41,8 @@ def site_files(database: Path) -> dict[str, bytes]:
         for model in records.models:
             context = model_context(results, records, model, album)
             files[f"model/{model.slug}.html"] = _page(pages, "model.html", root="../", **context)
-    files["scores.json"], files["scores.csv"] = scores_json(records.scores), scores_csv(records.scores)
+    files["scores.json"] = scores_json(records.scores).encode()
+    files["scores.csv"] = scores_csv(records.scores).encode()
     for path in sorted((HERE / "static").glob("*.css")):
         files[f"static/{path.name}"] = path.read_bytes()
     return {**files, **album.files}

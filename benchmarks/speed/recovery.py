@@ -186,7 +186,7 @@ class Paired:
         began = _clocks()
         leaf = code.clone().requires_grad_()
         images = self.bench.generator.decode(leaf)
-        loss = (images - self.bench.target[:len(code)]).square().flatten(1).mean(dim=1).sum()
+        loss = (images - self.bench.target[: len(code)]).square().flatten(1).mean(dim=1).sum()
         torch.autograd.grad(loss, leaf)
         self.spent += torch.cat([_clocks() - began, torch.tensor([float(len(code))])])
         return self.energy(code)
@@ -197,13 +197,16 @@ class Paired:
 
 def overhead(bench: Bench, rounds: int) -> list[str]:
     """The table of bookkeeping: a solver over bare passes made in turn with its own; the median of some rounds."""
-    rows = ["| recovery of one batch | evaluations | bare, processor | solver, processor | ratio | ratio, wall |",
-            "|---|---|---|---|---|---|"]
+    rows = [
+        "| recovery of one batch | evaluations | bare, processor | solver, processor | ratio | ratio, wall |",
+        "|---|---|---|---|---|---|",
+    ]
     start = bench.start(0)
     contests: list[tuple[str, Solver[Any], Stop | None]] = [
         ("L-BFGS in the metric, all images to the end", Lbfgs(steps=60), NEVER),
         ("L-BFGS in the metric, each leaving when converged", Lbfgs(), None),
-        ("Adam, all images to the end", Adam(steps=60), NEVER)]
+        ("Adam, all images to the end", Adam(steps=60), NEVER),
+    ]
     for name, solver, stop in contests:
         taken = []
         for _ in range(rounds):

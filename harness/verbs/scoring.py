@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import io
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,6 +44,7 @@ def scores(
       preimage scores --json --db results.db
     """
     from preimage.harness.results import Results
+    from preimage.harness.score_files import scores_csv, scores_json
 
     with Results(db) as results:
         wanted = {"model": models, "benchmark": benchmarks, "dataset": datasets, "suite": suites}
@@ -58,9 +56,9 @@ def scores(
             )
         ]
     if form == "json":
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(scores_json(rows), nl=False)
     elif form == "csv":
-        click.echo(_csv(rows), nl=False)
+        click.echo(scores_csv(rows), nl=False)
     elif form == "markdown":
         click.echo(_markdown(rows))
     elif form == "latex":
@@ -99,32 +97,6 @@ def number(value: float | None) -> str:
 def interval(row: Row) -> str:
     """``[low, high]``, or nothing where there is none."""
     return "" if row["low"] is None else f"[{number(row['low'])}, {number(row['high'])}]"
-
-
-def _csv(rows: list[Row]) -> str:
-    text = io.StringIO()
-    columns = [
-        "model",
-        "family",
-        "dataset",
-        "benchmark",
-        "metric",
-        "value",
-        "low",
-        "high",
-        "n",
-        "unit",
-        "better",
-        "suite",
-        "status",
-        "reason",
-        "request",
-        "created",
-    ]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 _SHORT = ("dataset", "benchmark", "suite", "model", "metric")
