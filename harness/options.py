@@ -34,9 +34,7 @@ class RecoveryOptions:
         default_factory=Lbfgs, metadata={"meaning": "the optimiser; its settings: solver.steps=..."}
     )
     restarts: int = option(1, "independent runs per image, the best kept")
-    draws: int = option(
-        100, "each restart starts at the nearest of so many prior samples; 1: at the image's own draw"
-    )
+    draws: int = option(100, "each restart starts at the nearest of so many prior samples; 1: at the image's own draw")
     penalty: float = option(0.0, "beta of Creswell's prior penalty, -beta/d log p(z)")
     project: bool = option(False, "keep codes in the prior's plausible set after every step")
     space: str | None = option(None, "latent space; the card's where not set")
