@@ -82,6 +82,7 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
     solver = Encoder() if model.has_encoder and options.encoder else options.solver
     if isinstance(solver, Encoder) and not model.has_encoder:
         raise Refused("has no encoder; choose an optimiser, e.g. --set solver=lbfgs")
+    _require_prior(model, space, options, drawn=isinstance(images, Samples) or not isinstance(solver, Encoder))
     metric = None
     if solver.needs_metric:
         metric = ModelMetric(
@@ -111,3 +112,12 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
         threads=options.threads,
         seed=options.seed,
     )
+
+
+def _require_prior(model: Model, space: str, options: RecoveryOptions, *, drawn: bool) -> None:
+    """Raises Refused where codes must be drawn, projected or penalised and there is no prior to do it by."""
+    if drawn and not {space, model.native} & model.priors:
+        raise Refused(f"neither space {space!r} nor {model.native!r} has a prior to draw codes from")
+    if (options.project or options.penalty) and space not in model.priors:
+        what = "project" if options.project else "penalty"
+        raise Refused(f"space {space!r} has no prior, so `{what}` has no meaning there")

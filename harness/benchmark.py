@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from preimage.harness.cards import ImageSpec, ModelCard
-from preimage.harness.errors import Refused
+from preimage.harness.errors import NotFiniteRows, Refused, UsageError
 from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.rows import Estimate, Rows
 
@@ -40,12 +41,15 @@ class Ask:
 
 @dataclass(frozen=True)
 class Model:
-    """What a benchmark may know of a model: its card, its identity, the dimensions of its spaces."""
+    """What a benchmark may know of a model: its card, its identity, its latent spaces and their dimensions."""
 
     card: ModelCard
     key: ModelKey
     dims: Mapping[str, int]
     has_encoder: bool = False
+    native: str = "z"
+    priors: frozenset[str] = frozenset()
+    """The spaces that have a prior."""
 
     @property
     def is_reference(self) -> bool:
@@ -102,6 +106,25 @@ class Benchmark(Protocol, Generic[Options]):
 def metric_info(benchmark: Benchmark[Any], metric: str) -> MetricInfo:
     """What a metric or a variant of it (``auroc/constant``) is."""
     return benchmark.metrics[metric if metric in benchmark.metrics else metric.split("/")[0]]
+
+
+def scored(
+    benchmark: Benchmark[Any], rows: Mapping[str, Rows], options: Any
+) -> tuple[list[Score], dict[str, MetricInfo]]:
+    """The benchmark's scores from rows, and what each of their metrics is.
+
+    Raises NotFiniteRows for a score that is not a number, UsageError for a metric that it does not declare.
+    """
+    scores = benchmark.summarise(rows, options)
+    for score in scores:
+        if not math.isfinite(score.estimate.value):
+            raise NotFiniteRows(f"benchmark {benchmark.name!r} gives {score.metric} = {score.estimate.value}")
+        if score.metric.split("/")[0] not in benchmark.metrics and score.metric not in benchmark.metrics:
+            raise UsageError(
+                f"benchmark {benchmark.name!r} gives the metric {score.metric!r}, which it does not declare: "
+                f"add it to its `metrics` ({', '.join(benchmark.metrics)})"
+            )
+    return scores, {score.metric: metric_info(benchmark, score.metric) for score in scores}
 
 
 def same_images(model: Model, data: Data) -> None:

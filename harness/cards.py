@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -94,6 +95,9 @@ class ModelCard:
                 raise CardError(f"card {self.name!r}: `{name}` is {value!r}; it must be a whole number from {least} up")
         if self.kind not in ("generator", "reference"):
             raise CardError(f"card {self.name!r}: `kind` is {self.kind!r}; it must be generator or reference")
+        for metric, value in self.reported.items() if isinstance(self.reported, Mapping) else ():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise CardError(f"card {self.name!r}: `reported` says {metric} = {value!r}; it must be a finite number")
         for name in ("config", "reported", "training"):
             value = getattr(self, name)
             if not isinstance(value, Mapping):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,5 +91,17 @@ def _state_hash(generator: Generator) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(generator.state_dict().items()):
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(_bytes(tensor))
+    for path, module in generator.named_modules():  # what decode reads need not be a buffer
+        for name, value in sorted(vars(module).items()):
+            if name.startswith("_") or name == "training":
+                continue
+            if isinstance(value, (Tensor, np.ndarray)):
+                digest.update(f"{path}.{name}".encode() + _bytes(torch.as_tensor(value)))
+            elif isinstance(value, (bool, int, float, str)):
+                digest.update(f"{path}.{name}={value!r}".encode())
     return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -46,6 +46,8 @@ class RecoveryOptions:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"`limit` is {self.limit}; it must be at least 1, or not set for all images")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"`seed` is {self.seed}; it must be from 0 to 2^63 - 1")
 
 
 def options_from(

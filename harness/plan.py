@@ -105,6 +105,8 @@ def make_plan(registry: Registry, world: World, selection: Selection, stored: Ca
 def _options(registry: Registry, chosen: Sequence[str], selection: Selection) -> dict[str, Any]:
     suite = selection.suite
     used: set[str] = set()
+    if suite is not None:
+        _check_suite(suite, registry)
     options = {}
     for name in chosen:
         kind = registry.benchmarks[name].options
@@ -127,6 +129,19 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
             f"Options: {', '.join(sorted(every))}"
         )
     return options
+
+
+def _check_suite(suite: Suite, registry: Registry) -> None:
+    """Raises UsageError for a shared option that none of the suite's benchmarks has: it would be ignored."""
+    known = {key for name in suite.benchmarks for key in registry.benchmarks[name].options.__dataclass_fields__}
+    for key in suite.options:
+        if key.partition(".")[0] not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            guess = f" Did you mean {close[0]!r}?" if close else ""
+            raise UsageError(
+                f"suite {suite.name!r}: none of its benchmarks has the option {key!r}.{guess} "
+                f"Options: {', '.join(sorted(known))}"
+            )
 
 
 def _known(settings: Mapping[str, Any], known: set[str]) -> dict[str, Any]:

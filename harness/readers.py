@@ -57,6 +57,7 @@ class _ArrayFiles:
         self._cache = default_cache() if cache is None else Path(cache)
         self._splits = {split: _described(images, labels) for split, (images, labels) in splits.items()}
         self._opened: dict[str, NDArray[Any]] = {}
+        self._fingerprints: dict[str, str] = {}
         specs = {split: part.spec for split, part in self._splits.items()}
         if len(set(specs.values())) != 1:
             said = ", ".join(f"{split} {spec}" for split, spec in specs.items())
@@ -76,7 +77,12 @@ class _ArrayFiles:
 
     def fingerprint(self, split: str) -> str:
         """A hash of the split's files (sha256, remembered by size and times) and of which arrays of them are read."""
-        part = self._splits[known_split(self, split)]
+        split = known_split(self, split)
+        if split not in self._fingerprints:
+            self._fingerprints[split] = self._hashed(self._splits[split])
+        return self._fingerprints[split]
+
+    def _hashed(self, part: _Split) -> str:
         digest = hashlib.sha256(b"stored arrays 1")
         for source in (part.images, part.label_source):
             told = "none" if source is None else f"{hash_file(source.path, self._cache)}\0{source.member}"
@@ -97,7 +103,11 @@ class _ArrayFiles:
         return check_pixels(images, self.image, str(part.images)), torch.from_numpy(part.labels[chosen])
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_opened": {}}  # a memory map would be pickled as all of its values
+        return {
+            **self.__dict__,
+            "_opened": {},
+            "_fingerprints": {},
+        }  # else a map is pickled as all its values
 
 
 class NpzDataset(_ArrayFiles):

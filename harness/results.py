@@ -223,6 +223,8 @@ def explained(path: Path) -> Iterator[None]:
     """SQLite's errors in words that say what to do."""
     try:
         yield
+    except sqlite3.IntegrityError:
+        raise  # what was to be written is wrong, not the file
     except sqlite3.DatabaseError as error:
         text = str(error)
         advice = "Name another file with --db FILE"

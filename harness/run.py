@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from preimage.harness.benchmark import MetricInfo, Score, metric_info
+from preimage.harness.benchmark import MetricInfo, Score, scored
 from preimage.harness.errors import NotFiniteRows, StoreError
 from preimage.harness.plan import Evaluation, Plan, Work
 from preimage.harness.requests import Request
@@ -115,7 +116,7 @@ class Run:
         elif result is not None:
             try:
                 self.store.add_block(work.key, number, result, self.number)
-            except NotFiniteRows as error:
+            except (NotFiniteRows, ValueError, sqlite3.IntegrityError) as error:  # rows that are none
                 self.broken.setdefault(work.key, Failure.of(error))
                 return
             self.report.measured_blocks += 1
@@ -132,10 +133,13 @@ class Run:
 
     def _finish(self, evaluation: Evaluation) -> None:
         scores: list[Score] = []
-        failure = next((self.broken[k] for k in _keys(evaluation) if k in self.broken), None)
+        metrics: dict[str, MetricInfo] = {}
+        asks = evaluation.asks.items()
+        failure = next((self.broken[a.request.key()] for _, a in asks if a.request.key() in self.broken), None)
         if not evaluation.status and failure is None:
             try:
-                scores = summarised(evaluation, self.store)
+                rows = {role: self.store.rows(ask.request.key(), ask.count) for role, ask in asks}
+                scores, metrics = scored(evaluation.benchmark, rows, evaluation.options)
                 evaluation.status = "ok"
             except StoreError:
                 raise
@@ -143,21 +147,4 @@ class Run:
                 failure = Failure.of(error)
         if not evaluation.status and failure is not None:
             evaluation.status, evaluation.reason, evaluation.trace = "failed", failure.reason, failure.trace
-        self.store.add_evaluation(
-            evaluation, scores, metrics_of(evaluation.benchmark, scores), self.command, self.number
-        )
-
-
-def summarised(evaluation: Evaluation, store: Store) -> list[Score]:
-    """The scores of an evaluation from its stored rows."""
-    rows = {role: store.rows(ask.request.key(), ask.count) for role, ask in evaluation.asks.items()}
-    return evaluation.benchmark.summarise(rows, evaluation.options)
-
-
-def metrics_of(benchmark: Any, scores: Sequence[Score]) -> dict[str, MetricInfo]:
-    """What each of the scores' metrics is."""
-    return {score.metric: metric_info(benchmark, score.metric) for score in scores}
-
-
-def _keys(evaluation: Evaluation) -> list[str]:
-    return [ask.request.key() for ask in evaluation.asks.values()]
+        self.store.add_evaluation(evaluation, scores, metrics, self.command, self.number)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,18 @@ class Store(Results):
             self.db.rollback()
             raise
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, which waits its turn among other processes before it reads anything."""
+        with explained(self.path):
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.db.commit()
+            except BaseException:
+                self.db.rollback()
+                raise
+
     def _table(self, name: str) -> Table:
         return self.db.table(name)
 
@@ -67,7 +80,7 @@ class Store(Results):
         self, command: str, seed: int, git_revision: str, packages: dict[str, str], machine: dict[str, Any]
     ) -> int:
         """Record that a command starts; its id."""
-        with explained(self.path), self.db.atomic():
+        with self._writing():
             row = {
                 "command": command,
                 "started": _now(),
@@ -81,13 +94,13 @@ class Store(Results):
 
     def end_run(self, run: int) -> None:
         """Record that the command has ended by itself."""
-        with explained(self.path), self.db.atomic():
+        with self._writing():
             self._table("run").update(run, {"finished": _now()})
 
     def add_model(self, card: ModelCard, key: ModelKey) -> None:
         """Store the card of a model that is about to be run, and the figures it reports."""
         described = card_data(card)
-        with explained(self.path), self.db.atomic():
+        with self._writing():
             row = {
                 "name": card.name,
                 "family": card.family,
@@ -95,7 +108,10 @@ class Store(Results):
                 "kind": card.kind,
                 "card": json.dumps(described),
             }
-            self._table("model").upsert(row, pk="name")
+            if key.identity:
+                self._table("model").upsert(row, pk="name")
+            else:  # it could not be loaded: what is known of it stays
+                self._table("model").insert(row, ignore=True)
             for metric, value in card.reported.items():
                 figure = {
                     "model": card.name,
@@ -109,7 +125,7 @@ class Store(Results):
     def add_benchmark(self, benchmark: Benchmark[Any]) -> None:
         """Store what a benchmark asks and what its metrics mean, so that pages can say it."""
         metrics = {name: vars(info) for name, info in benchmark.metrics.items()}
-        with explained(self.path), self.db.atomic():
+        with self._writing():
             row = {
                 "name": benchmark.name,
                 "version": benchmark.version,
@@ -120,7 +136,7 @@ class Store(Results):
 
     def add_request(self, request: Request) -> None:
         """Store what a request names, once."""
-        with explained(self.path), self.db.atomic():
+        with self._writing():
             row = {
                 "key": request.key(),
                 "kind": request.kind,
@@ -142,7 +158,7 @@ class Store(Results):
                     f"value {name!r} of image {int(block.image[broken[0]])} is {column[broken[0]]}; "
                     "only finite numbers are stored"
                 )
-        with explained(self.path), self.db.atomic():
+        with self._writing():
             if self.db.execute("SELECT 1 FROM block WHERE request = ? AND number = ?", [request, number]).fetchone():
                 return
             head = {
@@ -223,7 +239,7 @@ class Store(Results):
             for s in scores
         ]
         where = [row[name] for name in ("model", "dataset", "benchmark", "suite")]
-        with explained(self.path), self.db.atomic():
+        with self._writing():
             old = list(
                 self.db.query(
                     "SELECT * FROM evaluation WHERE model = ? AND dataset = ? AND benchmark = ? AND suite = ?", where
@@ -237,6 +253,8 @@ class Store(Results):
                 )
                 if list(stored) == sorted(values, key=lambda v: str(v["metric"])):
                     return
+            if old and row["asks"] == "[]":  # it failed before it could ask: the way back to its rows is kept
+                row = {**row, "asks": old[0]["asks"]}
             for found in old:
                 self.db.execute("DELETE FROM evaluation WHERE id = ?", [found["id"]])
             id_ = self._inserted("evaluation", {**row, "command": command, "created": _now(), "run": run})

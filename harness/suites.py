@@ -40,8 +40,15 @@ def read_suite(path: Path) -> Suite:
         raise UsageError(
             f"the suite {str(path)!r} has unknown fields {', '.join(unknown)}; known: {', '.join(_FIELDS)}"
         )
+    for name, table in (("options", data.get("options")), *data["benchmarks"].items()):
+        if not isinstance(table or {}, dict):
+            raise UsageError(f"the suite {str(path)!r}: {name!r} is {table!r}; it must be a table of options")
+    data["options"] = data.get("options") or {}
+    models = data.get("models", ["*"])
+    if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
+        raise UsageError(f"the suite {str(path)!r}: `models` is {models!r}; write a list, e.g. [ppca, 'fashion-*']")
     benchmarks = {name: dict(options or {}) for name, options in data["benchmarks"].items()}
-    return Suite(**{**data, "models": tuple(data.get("models", ("*",))), "benchmarks": benchmarks})
+    return Suite(**{**data, "models": tuple(models), "benchmarks": benchmarks})
 
 
 def read_suites(path: Path) -> list[Suite]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from preimage.harness.benchmark import metric_info
-from preimage.harness.errors import PreimageError
+from preimage.harness.benchmark import scored
 from preimage.harness.options import options_from
 from preimage.harness.plugins import Registry
 from preimage.harness.store import Store
@@ -21,13 +20,11 @@ def summarise_all(store: Store, registry: Registry) -> tuple[int, list[str]]:
                 benchmark.options, evaluation.options, registry.solvers, source=f"stored {evaluation.benchmark!r}"
             )
             rows = {ask.role: store.rows(ask.request, ask.count) for ask in evaluation.asks}
-            scores = benchmark.summarise(rows, options)
-        except PreimageError as error:
+            scores, metrics = scored(benchmark, rows, options)
+        except Exception as error:  # a stranger's summary may raise anything; the others are summarised
             if evaluation.status == "ok":
-                left.append(f"{evaluation.model} / {evaluation.benchmark}: {error}")
+                left.append(f"{evaluation.model} / {evaluation.benchmark}: {type(error).__name__}: {error}")
             continue
-        store.rescore(
-            evaluation, scores, {s.metric: metric_info(benchmark, s.metric) for s in scores}, benchmark.version
-        )
+        store.rescore(evaluation, scores, metrics, benchmark.version)
         done += 1
     return done, left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +12,11 @@ import torch
 from preimage.harness.benchmark import Data, Model
 from preimage.harness.datasets import Dataset, check_pixels
 from preimage.harness.distances import Distance
-from preimage.harness.errors import DatasetError, StoreError, UsageError
+from preimage.harness.errors import DatasetError, StoreError, UsageError, WeightsError
 from preimage.harness.generator import Generator
 from preimage.harness.loading import load, model_key
 from preimage.harness.plugins import Registry
-from preimage.harness.requests import Request, Split
+from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.results import Results
 from preimage.harness.rows import Rows
 
@@ -35,16 +35,30 @@ class World:
         self.device = _usable(device)
         self.offline = offline
         self._generators: OrderedDict[str, Generator] = OrderedDict()
+        self._keys: dict[str, ModelKey] = {}
         self._kept: OrderedDict[Any, Any] = OrderedDict()
 
     def generator(self, name: str) -> Generator:
         """The prepared generator of a model; the two used last are kept."""
         if name not in self._generators:
-            self._generators[name] = load(self.registry.models[name], self.registry, self.device, offline=self.offline)
+            card = self.registry.models[name]
+            self._generators[name] = load(card, self.registry, self.device, offline=self.offline)
+            self._keys[name] = model_key(card, self._generators[name], offline=self.offline)
             while len(self._generators) > 2:
                 self._generators.popitem(last=False)
         self._generators.move_to_end(name)
         return self._generators[name]
+
+    def measured(self, key: ModelKey) -> Generator:
+        """The generator that a request names. Raises WeightsError where what loads now is another one."""
+        generator = self.generator(key.name)
+        if self._keys[key.name] != key:
+            raise WeightsError(
+                f"model {key.name!r} is not the one that was planned: identity {self._keys[key.name].identity[:12]} "
+                f"loaded, {key.identity[:12]} planned. Its weights change from load to load, or were replaced meanwhile: "
+                "fix them and type the same command again"
+            )
+        return generator
 
     def model(self, name: str) -> Model:
         """What benchmarks may know of the model; loads it."""
@@ -52,8 +66,9 @@ class World:
         if card.kind == "reference":
             return Model(card, model_key(card, None, offline=self.offline), {})
         generator = self.generator(name)
+        priors = frozenset(space.name for space in generator.spaces.values() if space.prior is not None)
         dims = {space.name: space.dim for space in generator.spaces.values()}
-        return Model(card, model_key(card, generator, offline=self.offline), dims, generator.has_encoder)
+        return Model(card, self._keys[name], dims, generator.has_encoder, generator.native.name, priors)
 
     def data(self, name: str) -> Data:
         """What benchmarks may know of the data set; opens it and hashes its splits."""
@@ -74,7 +89,7 @@ class World:
         """The distance of that name."""
         return self.registry.distance(name)
 
-    def images(self, split: Split, indices: range) -> tuple[torch.Tensor, torch.Tensor]:
+    def images(self, split: Split, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Images [n, c, h, w] and labels [n] of a split, checked, on the device. Indices beyond the split are left out.
 
         Raises DatasetError where the data is not what the request names.
@@ -86,7 +101,8 @@ class World:
                 f"fingerprint {dataset.fingerprint(split.split)[:12]}, planned {split.fingerprint[:12]}. "
                 "Type the same command again"
             )
-        chosen = range(indices.start, min(indices.stop, dataset.size(split.split)))
+        size = dataset.size(split.split)
+        chosen = [index for index in indices if index < size]
         images, labels = dataset.read(split.split, chosen)
         what = f"data set {split.dataset!r}, split {split.split!r}"
         check_pixels(images, dataset.image, what)

@@ -103,6 +103,23 @@ def test_a_model_with_an_encoder_is_recovered_in_one_pass(recover: Any) -> None:
     assert (rows["mse"] > exact["mse"]).all()
 
 
+def test_an_encoders_code_is_pushed_to_the_space_asked_for(recover: Any) -> None:
+    """Pushed w = 2 z decodes to the same images as the encoder's z."""
+    in_z, z, _ = recover("encoded")
+    in_w, w, _ = recover("encoded", "space=w")
+    np.testing.assert_allclose(w, 2 * z, rtol=1e-5)
+    np.testing.assert_allclose(in_w["mse"], in_z["mse"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("setting", ["project=true", "penalty=0.1"])
+def test_what_needs_a_prior_is_refused_where_there_is_none(tmp_path: Path, capsys: Any, setting: str) -> None:
+    plugin = tmp_path / "world.py"
+    plugin.write_text(WORLD)
+    command = ["run", "-b", "recovery", "-m", "spaced", "--plugin", str(plugin), "--db", str(tmp_path / "a.db")]
+    assert preimage(*command, "--set", "space=w", "--set", setting) == 1
+    assert f"space 'w' has no prior, so `{setting.split('=')[0]}` has no meaning there" in capsys.readouterr().out
+
+
 def test_recovery_in_a_space_without_a_prior_starts_from_pushed_draws(recover: Any) -> None:
     in_z, z, _ = recover("spaced")
     in_w, w, request = recover("spaced", "space=w")

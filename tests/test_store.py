@@ -71,7 +71,7 @@ def test_what_is_not_a_finite_number_is_refused_whole(store: Store, value: float
 def test_a_block_that_fails_half_way_leaves_nothing(store: Store) -> None:
     twice = block(0, mse=[0.1, 0.2])
     twice.image[1] = 0
-    with pytest.raises(StoreError, match="UNIQUE"):
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         store.add_block(REQUEST.key(), 0, twice, 1)
     assert finished_blocks(store.path) == {}
     assert store.query("SELECT count(*) AS n FROM row")[0]["n"] == 0

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from preimage.harness.distances import Distance
 from preimage.harness.errors import UsageError
+from preimage.harness.measurements.labels import check_labels
 from preimage.harness.pictures import strip
 from preimage.harness.requests import Neighbours
 from preimage.harness.rows import Block
@@ -19,6 +20,7 @@ from preimage.harness.world import World
 SHOWN = 24
 
 
+@torch.no_grad()
 def measure_neighbours(request: Neighbours, block: int, world: World) -> Block:
     """The nearest of the first ``train_size`` training images for each image of a block (METHODS 7).
 
@@ -29,15 +31,17 @@ def measure_neighbours(request: Neighbours, block: int, world: World) -> Block:
     began = time.perf_counter()
     distance = world.distance(request.distance)
     images, truth = world.images(request.images, range(block * request.block, (block + 1) * request.block))
+    if request.label == "every":
+        check_labels(truth, request.labels, request.images)
     embedded, labels = world.keep(
-        ("neighbours", request.train, request.train_size, request.distance),
+        ("neighbours", request.train, request.train_size, request.distance, request.threads),
         lambda: _embedded_train(request, world, distance),
     )
     apart = _gram_distances(_embed(distance, images, request.distance), embedded)
     count = len(images)
     passes = list(range(request.labels)) if request.label == "every" else [-1]
     nearest = torch.stack([_nearest(apart, labels, label) for label in passes], dim=1).flatten()
-    found = torch.cat([world.images(request.train, range(int(i), int(i) + 1))[0] for i in nearest])
+    found, _ = world.images(request.train, nearest.tolist())
     target = images.repeat_interleave(len(passes), dim=0)
     squares = (found - target).double().square().flatten(1)
     pixels = hashlib.sha256(images.cpu().numpy().tobytes()).hexdigest()

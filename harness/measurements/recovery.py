@@ -14,6 +14,7 @@ from preimage.harness.distances import Distance
 from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator, check_images
 from preimage.harness.measurements.draws import draw
+from preimage.harness.measurements.labels import check_labels
 from preimage.harness.measurements.metric import stored_metrics
 from preimage.harness.pictures import strip
 from preimage.harness.requests import Recovery, Samples
@@ -46,7 +47,7 @@ def measure_recovery(request: Recovery, block: int, world: World) -> Block:
     """
     torch.set_num_threads(request.threads)
     began = time.perf_counter()
-    generator, distance = world.generator(request.model.name), world.distance(request.distance)
+    generator, distance = world.measured(request.model), world.distance(request.distance)
     targets = _targets(request, block, world, generator)
     rules: dict[str, list[Tensor | None]] = {
         "none": [None],
@@ -88,6 +89,8 @@ def _targets(request: Recovery, block: int, world: World, generator: Generator) 
     indices = range(block * request.block, (block + 1) * request.block)
     if not isinstance(request.images, Samples):
         images, labels = world.images(request.images, indices)
+        if request.label != "none":
+            check_labels(labels, request.labels, request.images)
         return Targets(range(indices.start, indices.start + len(images)), images, labels, 0)
     streams = Streams([seed_of(request.images.seed, "samples", i) for i in indices], world.device)
     code = draw(generator, streams, None)
@@ -107,7 +110,7 @@ def _recovered(
     request: Recovery, targets: Targets, label: Tensor | None, generator: Generator, distance: Distance, world: World
 ) -> Recovered:
     if isinstance(request.solver, Encoder):
-        best = _encoded(targets, label, generator, distance)
+        best = _encoded(request, targets, label, generator, distance)
     else:
         best = _best_of_restarts(request, targets, label, generator, distance, world)
     with torch.no_grad():
@@ -142,13 +145,19 @@ def _recovered(
     )
 
 
-def _encoded(targets: Targets, label: Tensor | None, generator: Generator, distance: Distance) -> Minimum:
-    """Recovery by the model's own encoder: ``z* = E(x)``, one pass (Webster 3.1)."""
+def _encoded(
+    request: Recovery, targets: Targets, label: Tensor | None, generator: Generator, distance: Distance
+) -> Minimum:
+    """Recovery by the model's own encoder: ``z* = E(x)``, one pass (Webster 3.1), pushed to the request's space."""
+    native = generator.native.name
     with torch.no_grad():
         code = generator.encode(targets.images, label).float()
-        energy = distance(generator.decode(code, label), targets.images)
+        if request.space != native:
+            code = generator.push(code, label, source=native, target=request.space)
+        energy = distance(generator.decode(code, label, space=request.space), targets.images)
     count = len(targets.images)
-    return Minimum(code, energy, torch.ones(count, dtype=torch.int64, device=code.device), [Outcome.ENCODED] * count)
+    spent = torch.ones(count, dtype=torch.int64, device=code.device)
+    return Minimum(code, energy, spent, [Outcome.ENCODED] * count)
 
 
 def _best_of_restarts(
@@ -218,7 +227,9 @@ def _pool(
                 generator.decode(codes[part], None if labels is None else labels[part], space=request.space)
                 for part in parts
             ]
-        return codes, torch.cat(images)
+        pool = torch.cat(images)
+        check_images(pool, request.draws, generator.image, f"model {request.model.name!r}")
+        return codes, pool
 
     identity = (request.model, request.space, request.seed, request.draws, request.block, request.threads)
     return world.keep(("pool", *identity, restart, label), decoded)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="an option of the benchmarks, e.g. solver.steps=100"
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="the first N images of each split")
-@click.option("--seed", type=int, help="of every random stream")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="of every random stream")
 @click.option("--device", default="cpu", show_default=True, metavar="D", help="cpu, cuda, cuda:1, ...")
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="processes that measure; one per core where not set"
