@@ -55,8 +55,8 @@ class World:
         if self._keys[key.name] != key:
             raise WeightsError(
                 f"model {key.name!r} is not the one that was planned: identity {self._keys[key.name].identity[:12]} "
-                f"loaded, {key.identity[:12]} planned. Its weights change from load to load, or were replaced meanwhile: "
-                "fix them and type the same command again"
+                f"loaded, {key.identity[:12]} planned. Its weights change from load to load, or were "
+                "replaced meanwhile: fix them and type the same command again"
             )
         return generator
 

@@ -14,5 +14,6 @@ def check_labels(labels: Tensor, classes: int, split: Split) -> None:
     if bool(wrong.any()):
         raise DatasetError(
             f"data set {split.dataset!r}, split {split.split!r}: {int(wrong.sum())} of {len(labels)} images have "
-            f"no label from 0 to {classes - 1} (label {int(labels[wrong][0])} seen; -1: none). Give every image its class"
+            f"no label from 0 to {classes - 1} (label {int(labels[wrong][0])} seen; -1: none). "
+            "Give every image its class"
         )
