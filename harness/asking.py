@@ -116,8 +116,9 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
 
 def _require_prior(model: Model, space: str, options: RecoveryOptions, *, drawn: bool) -> None:
     """Raises Refused where codes must be drawn, projected or penalised and there is no prior to do it by."""
-    if drawn and not {space, model.native} & model.priors:
+    priors = frozenset(model.dims) if model.priors is None else model.priors
+    if drawn and not {space, model.native} & priors:
         raise Refused(f"neither space {space!r} nor {model.native!r} has a prior to draw codes from")
-    if (options.project or options.penalty) and space not in model.priors:
+    if (options.project or options.penalty) and space not in priors:
         what = "project" if options.project else "penalty"
         raise Refused(f"space {space!r} has no prior, so `{what}` has no meaning there")

@@ -48,8 +48,8 @@ class Model:
     dims: Mapping[str, int]
     has_encoder: bool = False
     native: str = "z"
-    priors: frozenset[str] = frozenset()
-    """The spaces that have a prior."""
+    priors: frozenset[str] | None = None
+    """The spaces that have a prior; None: all."""
 
     @property
     def is_reference(self) -> bool:
