@@ -62,7 +62,7 @@ def options_from(
     for name in given:
         if name not in known:
             raise UsageError(
-                f"{source}: unknown option {name!r}.{_guess(name, known)} Options: {', '.join(sorted(known))}"
+                f"{source}: unknown option {name!r}.{guess(name, known)} Options: {', '.join(sorted(known))}"
             )
     solver = given.pop("solver", None)
     values = {name: _coerce(value, _types(kind)[name], f"{source}: option {name!r}") for name, value in given.items()}
@@ -105,7 +105,7 @@ def _solver(
     for name in settings:
         if name not in known:
             raise UsageError(
-                f"{source}: solver {chosen.name!r} has no setting {name!r}.{_guess(name, known)} "
+                f"{source}: solver {chosen.name!r} has no setting {name!r}.{guess(name, known)} "
                 f"Its settings: {', '.join(sorted(known))}"
             )
     values = {
@@ -156,7 +156,8 @@ def _english(wanted: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[wanted]
 
 
-def _guess(name: str, known: Iterable[str]) -> str:
+def guess(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean ...?``, or nothing where no known name is near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 

@@ -8,6 +8,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+SHOWN = 24
+"""How many images of a block are kept as pictures."""
+
 
 def strip(images: Tensor) -> bytes:
     """Images [n, c, h, w] side by side as a PNG of h x (n w) pixels; values are clamped to [0, 1] for display."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 from preimage.harness.benchmark import Ask, Benchmark, Data, Model
 from preimage.harness.cards import ModelCard
 from preimage.harness.errors import Refused, UnknownName, UsageError
-from preimage.harness.options import merged, options_from
+from preimage.harness.failures import Failure
+from preimage.harness.options import guess, merged, options_from
 from preimage.harness.plugins import Registry, expand
 from preimage.harness.requests import ModelKey, Request
 from preimage.harness.suites import Suite
@@ -43,6 +42,10 @@ class Evaluation:
     status: str = ""
     reason: str = ""
     trace: str = ""
+
+    def fail(self, failure: Failure) -> None:
+        """Decide that it failed, and why."""
+        self.status, self.reason, self.trace = "failed", failure.reason, failure.trace
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,8 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
             registry.distance(distance)  # an unknown name is a usage error, not a failed row
     if unknown := sorted(set(selection.settings) - used):
         every = {key for name in chosen for key in registry.benchmarks[name].options.__dataclass_fields__}
-        close = difflib.get_close_matches(unknown[0], every, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
         raise UsageError(
-            f"--set {unknown[0]}=...: no benchmark of this run has that option.{guess} "
+            f"--set {unknown[0]}=...: no benchmark of this run has that option.{guess(unknown[0], every)} "
             f"Options: {', '.join(sorted(every))}"
         )
     return options
@@ -136,10 +137,8 @@ def _check_suite(suite: Suite, registry: Registry) -> None:
     known = {key for name in suite.benchmarks for key in registry.benchmarks[name].options.__dataclass_fields__}
     for key in suite.options:
         if key.partition(".")[0] not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            guess = f" Did you mean {close[0]!r}?" if close else ""
             raise UsageError(
-                f"suite {suite.name!r}: none of its benchmarks has the option {key!r}.{guess} "
+                f"suite {suite.name!r}: none of its benchmarks has the option {key!r}.{guess(key, known)} "
                 f"Options: {', '.join(sorted(known))}"
             )
 
@@ -149,19 +148,16 @@ def _known(settings: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
 
 
 def _ask(evaluations: list[Evaluation], name: str, dataset: str, world: World) -> None:
-    try:
-        data = world.data(dataset)
-    except UnknownName as error:
+    if dataset not in world.registry.datasets:
+        unknown = UnknownName("dataset", dataset, world.registry.datasets)
         for evaluation in evaluations:
-            evaluation.status, evaluation.reason = "refused", f"its data set is not installed: {error}"
-        return
-    except Exception as error:
-        _fail(evaluations, error)
+            evaluation.status, evaluation.reason = "refused", f"its data set is not installed: {unknown}"
         return
     try:
-        model = world.model(name)
-    except Exception as error:  # a stranger's model may raise anything; the others go on
-        _fail(evaluations, error)
+        data, model = world.data(dataset), world.model(name)
+    except Exception as error:  # a stranger's data or model may raise anything; the others go on
+        for evaluation in evaluations:
+            evaluation.fail(Failure.of(error))
         return
     for evaluation in evaluations:
         _ask_one(evaluation, model, data)
@@ -176,13 +172,7 @@ def _ask_one(evaluation: Evaluation, model: Model, data: Data) -> None:
     except UsageError:
         raise
     except Exception as error:
-        _fail([evaluation], error)
-
-
-def _fail(evaluations: list[Evaluation], error: BaseException) -> None:
-    for evaluation in evaluations:
-        evaluation.status, evaluation.reason = "failed", f"{type(error).__name__}: {error}"
-        evaluation.trace = "".join(traceback.format_exception(error))
+        evaluation.fail(Failure.of(error))
 
 
 def _stages(evaluations: list[Evaluation], stored: Callable[[str], set[int]]) -> list[list[Work]]:

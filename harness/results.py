@@ -121,10 +121,6 @@ class Results:
         found = self.query("SELECT description FROM request WHERE key = ?", request)
         return dict(json.loads(found[0]["description"])) if found else {}
 
-    def stored_blocks(self, request: str) -> set[int]:
-        """Which blocks of the request are finished."""
-        return {row["number"] for row in self.query("SELECT number FROM block WHERE request = ?", request)}
-
     def rows(self, request: str, count: int) -> Rows:
         """The rows of images 0 to count - 1 of a request. Raises StoreError where some are not stored."""
         import numpy as np

@@ -10,10 +10,11 @@ from typing import Protocol
 
 from preimage.harness.benchmark import MetricInfo, Score, scored
 from preimage.harness.errors import NotFiniteRows, StoreError
+from preimage.harness.failures import Failure
 from preimage.harness.plan import Evaluation, Plan, Work
 from preimage.harness.requests import Request
 from preimage.harness.store import Store
-from preimage.harness.workers import Failure, Measurer, Result, Workers, measurer
+from preimage.harness.workers import Measurer, Result, Workers, measurer
 from preimage.harness.world import World
 
 
@@ -146,5 +147,5 @@ class Run:
             except Exception as error:  # a stranger's summary may raise anything
                 failure = Failure.of(error)
         if not evaluation.status and failure is not None:
-            evaluation.status, evaluation.reason, evaluation.trace = "failed", failure.reason, failure.trace
+            evaluation.fail(failure)
         self.store.add_evaluation(evaluation, scores, metrics, self.command, self.number)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,23 +16,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from preimage.harness.errors import PreimageError
+from preimage.harness.failures import Failure
 from preimage.harness.plugins import Registry, Sources
 from preimage.harness.requests import Request
 from preimage.harness.rows import Block
 from preimage.harness.world import World
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What a measurement raised: one line, and the traceback. Plain text, so that it crosses processes whole."""
-
-    reason: str
-    trace: str
-
-    @classmethod
-    def of(cls, error: BaseException) -> Failure:
-        """The failure that an exception tells of."""
-        return cls(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
 
 
 @dataclass(frozen=True)

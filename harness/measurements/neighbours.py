@@ -12,12 +12,10 @@ from torch import Tensor
 from preimage.harness.distances import Distance
 from preimage.harness.errors import UsageError
 from preimage.harness.measurements.labels import check_labels
-from preimage.harness.pictures import strip
+from preimage.harness.pictures import SHOWN, strip
 from preimage.harness.requests import Neighbours
 from preimage.harness.rows import Block
 from preimage.harness.world import World
-
-SHOWN = 24
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from preimage.harness.generator import Generator, check_images
 from preimage.harness.measurements.draws import draw
 from preimage.harness.measurements.labels import check_labels
 from preimage.harness.measurements.metric import stored_metrics
-from preimage.harness.pictures import strip
+from preimage.harness.pictures import SHOWN, strip
 from preimage.harness.requests import Recovery, Samples
 from preimage.harness.rows import Block
 from preimage.harness.solvers.encoder import Encoder
@@ -26,8 +26,6 @@ from preimage.harness.solvers.minimise import Minimum, best_of, minimise
 from preimage.harness.solvers.outcome import Outcome
 from preimage.harness.streams import Streams, seed_of
 from preimage.harness.world import World
-
-SHOWN = 24
 
 
 @dataclass(frozen=True)
