@@ -15,6 +15,7 @@ from preimage.harness.hooks import Register, hookimpl, lazy
 def register_families(register: Register) -> None:
     home = "preimage.adapters.embedded.family"
     register(Family("embedded-decoder", build=lazy(f"{home}:build"), read=lazy(f"{home}:read")))
+    register(Family("embedded-autoencoder", build=lazy(f"{home}:build_autoencoder"), read=lazy(f"{home}:read")))
 
 
 @hookimpl

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from preimage.adapters.embedded.networks import Decoder, DecoderConfig, new_decoder
+from preimage.adapters.embedded.networks import Decoder, DecoderConfig, drawn
 from preimage.adapters.embedded.recipe import Images, Recipe, Report, parse_settings
 
 
@@ -28,10 +28,10 @@ def train_glo(recipe: Recipe, config: DecoderConfig, images: Images, report: Rep
     random = torch.Generator().manual_seed(recipe.seed)
     codes = torch.randn(len(images.image), config.dim, generator=random)
     labels = images.label if config.num_classes else None
-    decoder = new_decoder(config, random).train()
+    decoder = drawn(lambda: Decoder(config), random).train()
     adam = torch.optim.Adam(decoder.parameters(), settings.lr)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, recipe.steps)
-    for step in range(recipe.steps):
+    for step in range(recipe.last):
         if step == int(settings.freeze_after * recipe.steps):
             decoder.eval()
         chosen = torch.randperm(len(codes), generator=random)[: recipe.batch]

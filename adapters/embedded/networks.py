@@ -1,4 +1,4 @@
-"""The networks of the embedded zoo: one small convolutional decoder and the critic that trains it adversarially.
+"""The networks of the embedded zoo: one small convolutional decoder, the encoder and the critic that train it.
 
 Every convolution without a bias is followed at once by its batch norm, inside one ``nn.Sequential``, so the two can
 be folded into one when the decoder is prepared for measuring. Layers follow Radford, Metz and Chintala,
@@ -8,9 +8,9 @@ small.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -83,48 +83,106 @@ class Decoder(nn.Module):
         return cast(Tensor, self.layers(torch.cat([code, self.classes(label)], dim=1)))
 
 
+class Encoder(nn.Module):
+    """Images [n, 1, 28, 28] (and labels int64 [n]) to ``outputs`` numbers each, [n, outputs]: the decoder mirrored."""
+
+    def __init__(
+        self, outputs: int, num_classes: int = 0, channels: tuple[int, int, int] = (16, 32, 64), embedding: int = 10
+    ) -> None:
+        super().__init__()
+        first, second, third = channels
+        self.features = nn.Sequential(
+            nn.Conv2d(1, first, 4, stride=2, padding=1, bias=False),  # 28x28 -> 14x14
+            nn.BatchNorm2d(first),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(first, second, 4, stride=2, padding=1, bias=False),  # -> 7x7
+            nn.BatchNorm2d(second),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(second, third, 3, stride=2, padding=1, bias=False),  # -> 4x4
+            nn.BatchNorm2d(third),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+        )
+        self.classes = nn.Embedding(num_classes, embedding) if num_classes else None
+        self.outputs = nn.Linear(third * 4 * 4 + (embedding if num_classes else 0), outputs)
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        features = self.features(2 * image - 1)
+        if self.classes is not None:
+            if label is None:
+                raise GeneratorError("this encoder is conditional: it needs a label per image")
+            features = torch.cat([features, self.classes(label)], dim=1)
+        return cast(Tensor, self.outputs(features))
+
+
+class AutoEncoder(nn.Module):
+    """A decoder and the encoder that gives its codes, each coordinate standardised over the training images.
+
+    The batch norm without scale or shift at the encoder's end gives the training images' codes zero mean and unit
+    variance in every coordinate, so N(0, I) is the prior whose first two moments they match.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.decoder = Decoder(config)
+        self.encoder = Encoder(config.dim, config.num_classes)
+        self.standardise = nn.BatchNorm1d(config.dim, affine=False)
+
+    def encode(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Codes [n, dim] of images [n, 1, 28, 28] in [0, 1]."""
+        return cast(Tensor, self.standardise(self.encoder(image, label)))
+
+
 class Critic(nn.Module):
-    """Images [n, 1, 28, 28] (and labels) to scores [n], every layer spectrally normalised.
+    """Images [n, 1, 28, 28] (and labels) to scores [n], every layer spectrally normalised unless asked not to.
 
     With classes the score gains the inner product of the features with a class's vector: the projection
     discriminator of Miyato and Koyama (ICLR 2018). Spectral normalisation: Miyato et al. (ICLR 2018).
     """
 
-    def __init__(self, num_classes: int = 0, channels: tuple[int, int, int] = (32, 64, 128)) -> None:
+    def __init__(
+        self, num_classes: int = 0, channels: tuple[int, int, int] = (32, 64, 128), *, normalised: bool = True
+    ) -> None:
         super().__init__()
+        norm: Callable[[nn.Module], nn.Module] = spectral_norm if normalised else lambda layer: layer
         first, second, third = channels
         width = third * 4 * 4
         self.features = nn.Sequential(
-            spectral_norm(nn.Conv2d(1, first, 4, stride=2, padding=1)),  # 28x28 -> 14x14
+            norm(nn.Conv2d(1, first, 4, stride=2, padding=1)),  # 28x28 -> 14x14
             nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(first, second, 4, stride=2, padding=1)),  # -> 7x7
+            norm(nn.Conv2d(first, second, 4, stride=2, padding=1)),  # -> 7x7
             nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(second, third, 3, stride=2, padding=1)),  # -> 4x4
+            norm(nn.Conv2d(second, third, 3, stride=2, padding=1)),  # -> 4x4
             nn.LeakyReLU(0.2),
             nn.Flatten(),
         )
-        self.score = spectral_norm(nn.Linear(width, 1))
-        self.classes = spectral_norm(nn.Embedding(num_classes, width)) if num_classes else None
+        self.score = norm(nn.Linear(width, 1))
+        self.classes = norm(nn.Embedding(num_classes, width)) if num_classes else None
+        self.gain = GAIN if normalised else 1.0
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         features = self.features(2 * image - 1)
         score = cast(Tensor, self.score(features)).squeeze(1)
         if self.classes is None or label is None:
-            return GAIN * score
-        return GAIN * (score + cast(Tensor, (self.classes(label) * features).sum(dim=1)))
+            return self.gain * score
+        return self.gain * (score + cast(Tensor, (self.classes(label) * features).sum(dim=1)))
 
 
-def new_decoder(config: DecoderConfig, random: torch.Generator) -> Decoder:
-    """A decoder with weights drawn from ``random``; the global generator, which layers draw from, is left as it was."""
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def drawn(build: Callable[[], Network], random: torch.Generator) -> Network:
+    """A network with weights drawn from ``random``; the global generator, which layers draw from, is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        decoder = Decoder(config)
-    initialise(decoder, random)
-    return decoder
+        network = build()
+    initialise(network, random)
+    return network
 
 
-def initialise(decoder: Decoder, random: torch.Generator) -> None:
-    """Draw the decoder's weights anew as in DCGAN: N(0, 0.02^2), class vectors N(0, 1)."""
-    for layer in decoder.modules():
+def initialise(network: nn.Module, random: torch.Generator) -> None:
+    """Draw the weights anew as in DCGAN: N(0, 0.02^2), class vectors N(0, 1)."""
+    for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.02, generator=random)
             if layer.bias is not None:

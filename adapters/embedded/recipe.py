@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeAlias, TypeVar, cast
 
 import yaml
 from torch import Tensor
 
-from preimage.adapters.embedded.networks import Decoder, DecoderConfig
+from preimage.adapters.embedded.networks import AutoEncoder, Decoder, DecoderConfig
 from preimage.harness.errors import CardError
 
 Settings = TypeVar("Settings")
@@ -25,7 +25,13 @@ class Recipe:
     steps: int  # updates of the decoder
     batch: int  # images a step
     seed: int
+    stop: int | None = None  # ship the state after so many updates; the schedules stay those of all steps
     settings: Mapping[str, object] = field(default_factory=dict)  # the objective's own, e.g. learning rates
+
+    @property
+    def last(self) -> int:
+        """The number of updates that are made."""
+        return self.steps if self.stop is None else min(self.stop, self.steps)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class Report(Protocol):
     def __call__(self, step: int, losses: Mapping[str, float]) -> None: ...
 
 
-Objective = Callable[[Recipe, DecoderConfig, Images, Report], Decoder]
+Trained: TypeAlias = Decoder | AutoEncoder
+Objective = Callable[[Recipe, DecoderConfig, Images, Report], Trained]
 
 
 def read_card(path: Path) -> Card:

@@ -24,14 +24,21 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
+from preimage.adapters.embedded.autoencoder import train_autoencoder
 from preimage.adapters.embedded.gan import train_gan
 from preimage.adapters.embedded.glo import train_glo
 from preimage.adapters.embedded.networks import Decoder, DecoderConfig
-from preimage.adapters.embedded.recipe import Card, Images, Objective, read_card, read_recipe
+from preimage.adapters.embedded.recipe import Card, Images, Objective, Trained, read_card, read_recipe
+from preimage.adapters.embedded.vae import train_vae
 from preimage.adapters.fashion_mnist.arrays import read_split
 from preimage.harness.errors import CardError
 
-OBJECTIVES: Mapping[str, Objective] = {"gan": train_gan, "glo": train_glo}
+OBJECTIVES: Mapping[str, Objective] = {
+    "gan": train_gan,
+    "glo": train_glo,
+    "autoencoder": train_autoencoder,
+    "vae": train_vae,
+}
 REPORT_EVERY = 100  # steps
 GRID = 10  # samples a side
 
@@ -48,8 +55,8 @@ def training_images(card: Card) -> Images:
     return Images(image, torch.from_numpy(labels[:n]).to(torch.int64))
 
 
-def train(card: Card) -> Decoder:
-    """The decoder that the card describes, trained from its seed."""
+def train(card: Card) -> Trained:
+    """The network that the card describes, trained from its seed."""
     recipe = read_recipe(card)
     if recipe.objective not in OBJECTIVES:
         raise CardError(f"no objective is called {recipe.objective!r}: {', '.join(sorted(OBJECTIVES))}")
@@ -63,9 +70,9 @@ def print_losses(step: int, losses: Mapping[str, float]) -> None:
         print(f"step {step}: {values}", file=sys.stderr, flush=True)
 
 
-def shipped_weights(decoder: Decoder) -> dict[str, Tensor]:
+def shipped_weights(network: Trained) -> dict[str, Tensor]:
     """The state as it ships: float16, without the batch norms' counters."""
-    state = decoder.state_dict()
+    state = network.state_dict()
     return {k: v.to(torch.float16).contiguous() for k, v in state.items() if not k.endswith("num_batches_tracked")}
 
 
@@ -89,19 +96,20 @@ def main() -> None:
     torch.set_num_threads(1)
     card = read_card(options.card)
     start = time.perf_counter()
-    decoder = train(card)
+    network = train(card)
     minutes = (time.perf_counter() - start) / 60
     options.out.mkdir(parents=True, exist_ok=True)
-    write(card, decoder, minutes, options.out)
+    write(card, network, minutes, options.out)
 
 
-def write(card: Card, decoder: Decoder, minutes: float, out: Path) -> None:
+def write(card: Card, network: Trained, minutes: float, out: Path) -> None:
     """The three files that a training run leaves in ``out``."""
     name = str(card["name"])
     path = out / f"{name}.safetensors"
-    weights = shipped_weights(decoder)
-    path.write_bytes(save(weights, metadata={"config": json.dumps(decoder.config.to_mapping(), sort_keys=True)}))
-    decoder.load_state_dict(weights, strict=False)  # what ships is the rounded state, so that is what the samples show
+    weights = shipped_weights(network)
+    path.write_bytes(save(weights, metadata={"config": json.dumps(network.config.to_mapping(), sort_keys=True)}))
+    network.load_state_dict(weights, strict=False)  # what ships is the rounded state, so that is what the samples show
+    decoder = network if isinstance(network, Decoder) else network.decoder
     sample_grid(decoder, seed=0).save(out / f"{name}.png")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     finished = card | {
