@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from preimage.harness.cards import ImageSpec, ModelCard
@@ -17,11 +17,16 @@ Options = TypeVar("Options", contravariant=True)
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What a metric is: its unit, which way is better, and one sentence."""
+    """What a metric is: its unit, which way is better, and one sentence.
+
+    roles: the roles in `Benchmark.requests` whose images it is computed from; none: all of them. Two models are
+    compared on a metric where they were measured on the same images in each of these.
+    """
 
     unit: str
     better: Literal["higher", "lower", "none"]
     meaning: str
+    roles: tuple[str, ...] = ()
 
 
 class Score(NamedTuple):
@@ -59,13 +64,28 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """What a benchmark may know of a data set: its images' shape, its classes, its splits by content."""
+    """What a benchmark may know of a data set: its images' shape, its classes, its splits by content.
+
+    open_other: how ``other`` finds further data sets; None: there are none.
+    """
 
     name: str
     image: ImageSpec
     num_classes: int
     sizes: Mapping[str, int]
     fingerprints: Mapping[str, str]
+    open_other: Callable[[str, Data], Data] | None = field(default=None, repr=False, compare=False)
+
+    def other(self, name: str) -> Data:
+        """Another data set, its images in this one's shape: for images that the model was not trained on.
+
+        name: ``inverted`` (this one's own images, inverted), or the name of any data set, registered or derived; where
+        its images have another shape it is taken as ``NAME@CxHxW``. The result bears the whole name.
+        Raises Refused with the reason where it is not installed or cannot be opened.
+        """
+        if self.open_other is None:
+            raise Refused(f"data set {self.name!r} is alone: {name!r} cannot be opened beside it")
+        return self.open_other(name, self)
 
     def split(self, name: str) -> Split:
         """The split's identity; ``val`` is ``test`` where a set has none. Raises Refused."""
@@ -86,7 +106,10 @@ class Data:
 
 
 class Benchmark(Protocol, Generic[Options]):
-    """An evaluation. ``options`` is a frozen dataclass whose fields and their defaults are its options."""
+    """An evaluation. ``options`` is a frozen dataclass whose fields and their defaults are its options.
+
+    It may have a ``formula``: one line of plain text, shown on its page.
+    """
 
     name: str
     version: int
@@ -132,5 +155,5 @@ def same_images(model: Model, data: Data) -> None:
     if model.card.image != data.image:
         raise Refused(
             f"makes images of {model.card.image}; data set {data.name!r} has {data.image}. "
-            f"Register a reader of the data that resizes to {model.card.image}"
+            f"Give -d {data.name}@{model.card.image} to have them resized"
         )

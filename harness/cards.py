@@ -113,15 +113,20 @@ def _image(value: object, name: str) -> ImageSpec:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """A data set that can be named without opening it; ``open`` reads it when it is needed."""
+    """A data set that can be named without opening it; ``open`` reads it when it is needed.
+
+    downloads: ``open`` may fetch files, and is called as ``open(offline=...)``. description: one line; where images
+    are resized or cropped, how.
+    """
 
     name: str
     image: ImageSpec
     num_classes: int
     splits: tuple[str, ...]
-    open: Callable[[], Dataset]
+    open: Callable[..., Dataset]
     licence: str = ""
     description: str = ""
+    downloads: bool = False
 
 
 @dataclass(frozen=True)

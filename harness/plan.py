@@ -8,7 +8,7 @@ from typing import Any
 
 from preimage.harness.benchmark import Ask, Benchmark, Data, Model
 from preimage.harness.cards import ModelCard
-from preimage.harness.errors import Refused, UnknownName, UsageError
+from preimage.harness.errors import Refused, UsageError
 from preimage.harness.failures import Failure
 from preimage.harness.options import guess, merged, options_from
 from preimage.harness.plugins import Registry, expand
@@ -90,7 +90,7 @@ def make_plan(registry: Registry, world: World, selection: Selection, stored: Ca
     )
     options = _options(registry, chosen, selection)
     if selection.dataset is not None:
-        registry.datasets[selection.dataset]  # an unknown name is a usage error here, a refusal from a card
+        registry.check_dataset(selection.dataset)  # an unknown name is a usage error here, a refusal from a card
     for name in expand(registry.models, selection.models or (suite.models if suite else ("*",))):
         card = registry.models[name]
         dataset = selection.dataset or (suite.dataset if suite and suite.dataset else None) or card.dataset
@@ -148,8 +148,9 @@ def _known(settings: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
 
 
 def _ask(evaluations: list[Evaluation], name: str, dataset: str, world: World) -> None:
-    if dataset not in world.registry.datasets:
-        unknown = UnknownName("dataset", dataset, world.registry.datasets)
+    try:
+        world.registry.check_dataset(dataset)
+    except UsageError as unknown:
         for evaluation in evaluations:
             evaluation.status, evaluation.reason = "refused", f"its data set is not installed: {unknown}"
         return

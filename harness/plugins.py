@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pluggy
 
 from preimage.harness.cards import DatasetCard, Family, ImageSpec, ModelCard, read_cards
+from preimage.harness.derived_names import base_name, derivation
 from preimage.harness.errors import DuplicateName, PluginError, PreimageError, UnknownName, UsageError
 from preimage.harness.hooks import Hooks
 
@@ -133,12 +134,39 @@ class Registry:
             dataset = dataset_from(path, image=image)
             self.datasets.add(dataset.name, dataset, f"path {path}")
 
-    def dataset(self, name: str) -> Dataset:
-        """The data set of that name, opened once."""
+    def dataset(self, name: str, *, offline: bool = False) -> Dataset:
+        """The data set of that name, registered or derived (see ``derived_names.py``), opened once.
+
+        offline: nothing may be downloaded. Raises UnknownName, and UsageError for a shape or address that is none.
+        """
         if name not in self._opened:
-            found = self.datasets[name]
-            self._opened[name] = found.open() if isinstance(found, DatasetCard) else found
+            self.check_dataset(name)
+            self._opened[name] = self._open(name, offline)
         return self._opened[name]
+
+    def has_dataset(self, name: str) -> bool:
+        """Whether the name means a data set that is registered, or one made from it."""
+        return base_name(name, self.datasets) in self.datasets
+
+    def check_dataset(self, name: str) -> None:
+        """Raises UnknownName for a name that means no data set, UsageError for a shape that is none; opens nothing."""
+        if not self.has_dataset(name):
+            raise UnknownName("dataset", base_name(name, self.datasets), self.datasets)
+        while name not in self.datasets and (derived := derivation(name)) is not None:
+            name = derived.base
+
+    def _open(self, name: str, offline: bool) -> Dataset:
+        if name in self.datasets:
+            found = self.datasets[name]
+            if not isinstance(found, DatasetCard):
+                return found
+            return found.open(offline=offline) if found.downloads else found.open()
+        from preimage.harness.derived_data import Inverted, in_shape
+
+        derived = derivation(name)
+        assert derived is not None  # the name was checked
+        source = self.dataset(derived.base, offline=offline)
+        return Inverted(source) if derived.image is None else in_shape(source, derived.image)
 
     def distance(self, name: str) -> Distance:
         """The distance of that name."""

@@ -11,8 +11,9 @@ import torch
 
 from preimage.harness.benchmark import Data, Model
 from preimage.harness.datasets import Dataset, check_pixels
+from preimage.harness.derived_names import INVERTED
 from preimage.harness.distances import Distance
-from preimage.harness.errors import DatasetError, StoreError, UsageError, WeightsError
+from preimage.harness.errors import DatasetError, PreimageError, Refused, StoreError, UsageError, WeightsError
 from preimage.harness.generator import Generator
 from preimage.harness.loading import load, model_key
 from preimage.harness.plugins import Registry
@@ -79,11 +80,23 @@ class World:
             dataset.num_classes,
             {s: dataset.size(s) for s in dataset.splits},
             {s: dataset.fingerprint(s) for s in dataset.splits},
+            self._other,
         )
+
+    def _other(self, name: str, beside: Data) -> Data:
+        """See ``Data.other``."""
+        asked = f"{INVERTED}{beside.name}" if name == "inverted" else name
+        try:
+            image = self.dataset(asked).image
+            return self.data(asked if image == beside.image else f"{asked}@{beside.image}")
+        except PreimageError as error:
+            raise Refused(f"other data set {name!r}: {error}") from error
+        except Exception as error:  # a stranger's reader may raise anything
+            raise Refused(f"other data set {name!r} cannot be opened: {type(error).__name__}: {error}") from error
 
     def dataset(self, name: str) -> Dataset:
         """The data set of that name."""
-        return self.registry.dataset(name)
+        return self.registry.dataset(name, offline=self.offline)
 
     def distance(self, name: str) -> Distance:
         """The distance of that name."""

@@ -78,7 +78,7 @@ def run(
     chosen = parse_settings(settings)
     chosen.update({key: value for key, value in (("limit", limit), ("seed", seed)) if value is not None})
     found = registry(plugins, cards)
-    if dataset is not None and dataset not in found.datasets and _is_path(dataset):
+    if dataset is not None and not found.has_dataset(dataset) and _is_path(dataset):
         found, dataset = with_images_of(found, dataset, models)
     selection = Selection(models, benchmarks, dataset, _suite(suite, found) if suite else None, chosen)
     return _run(
