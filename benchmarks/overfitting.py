@@ -24,18 +24,29 @@ class Overfitting:
 
     name = "overfitting"
     version = 1
+    formula = "MRE(Y) = median over y in Y of min_z ‖y − G(z)‖² / D, gap = (MRE(val) − MRE(train)) / MRE(val)"
     question = "Has the model memorised its training images?"
     options = RecoveryOptions
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
         "mre_gap": MetricInfo(
-            "share", "lower", "(median val error - median train error) / median val error; flagged > 0.10"
+            "share",
+            "lower",
+            "(median val error - median train error) / median val error; flagged > 0.10",
+            ("train", "val"),
         ),
-        "mre_train": MetricInfo("squared pixel", "none", "median recovery error of training images"),
-        "mre_val": MetricInfo("squared pixel", "none", "median recovery error of validation images"),
-        "mre_generated": MetricInfo("squared pixel", "none", "median recovery error of the model's own samples"),
-        "ks_statistic": MetricInfo("share", "lower", "largest distance between the two laws of errors"),
+        "mre_train": MetricInfo("squared pixel", "none", "median recovery error of training images", ("train",)),
+        "mre_val": MetricInfo("squared pixel", "none", "median recovery error of validation images", ("val",)),
+        "mre_generated": MetricInfo(
+            "squared pixel", "none", "median recovery error of the model's own samples", ("generated",)
+        ),
+        "ks_statistic": MetricInfo(
+            "share", "lower", "largest distance between the two laws of errors", ("train", "val")
+        ),
         "ks_p_value": MetricInfo(
-            "probability", "none", "of errors as different as these if train and val were alike; flagged < 0.01"
+            "probability",
+            "none",
+            "of errors as different as these if train and val were alike; flagged < 0.01",
+            ("train", "val"),
         ),
     }
 

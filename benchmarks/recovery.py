@@ -16,19 +16,22 @@ class RecoveryBenchmark:
 
     name = "recovery"
     version = 1
+    formula = "z*(x) = argmin_z ‖G(z, y) − x‖² / D, mse = mean over x of ‖G(z*(x), y) − x‖² / D"
     question = "How near do the model's images come to real test images?"
     options = RecoveryOptions
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
         "mse": MetricInfo(
-            "squared pixel", "lower", "mean over images of the mean squared error of the recovered image"
+            "squared pixel", "lower", "mean over images of the mean squared error of the recovered image", ("test",)
         ),
-        "mse_median": MetricInfo("squared pixel", "lower", "median over images of the mean squared error"),
-        "psnr": MetricInfo("dB", "higher", "10 log10(1 / mse)"),
-        "l2": MetricInfo("pixel norm", "lower", "mean over images of the Euclidean norm of the error"),
+        "mse_median": MetricInfo("squared pixel", "lower", "median over images of the mean squared error", ("test",)),
+        "psnr": MetricInfo("dB", "higher", "10 log10(1 / mse)", ("test",)),
+        "l2": MetricInfo("pixel norm", "lower", "mean over images of the Euclidean norm of the error", ("test",)),
         "floor_mse": MetricInfo(
-            "squared pixel", "none", "mse on the model's own samples: what the solver misses, not the model"
+            "squared pixel", "none", "mse on the model's own samples: what the solver misses, not the model", ("floor",)
         ),
-        "share_outside_prior": MetricInfo("share", "none", "recovered codes outside the prior's plausible set"),
+        "share_outside_prior": MetricInfo(
+            "share", "none", "recovered codes outside the prior's plausible set", ("test",)
+        ),
     }
 
     def requests(self, model: Model, data: Data, options: RecoveryOptions) -> dict[str, Ask]:

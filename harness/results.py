@@ -15,7 +15,7 @@ from sqlite_utils import Database
 
 from preimage.harness.errors import StoreError
 from preimage.harness.rows import Rows
-from preimage.harness.schema import APPLICATION_ID, VERSION
+from preimage.harness.schema import APPLICATION_ID, VERSION, migrate
 
 LOCK_SECONDS = 30.0
 
@@ -61,7 +61,11 @@ class Results:
         with explained(self.path):
             connection = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)
             self.db = Database(connection)
-            check_version(self.db, self.path)
+            if check_version(self.db, self.path) < VERSION:
+                self.db.close()
+                _bring_up_to_date(self.path)
+                connection = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)
+                self.db = Database(connection)
 
     def __enter__(self) -> Results:
         return self
@@ -89,7 +93,7 @@ class Results:
         return [{**row, "card": json.loads(row["card"])} for row in self.query("SELECT * FROM model ORDER BY name")]
 
     def benchmarks(self) -> list[dict[str, Any]]:
-        """Every benchmark that was run: name, version, question, metrics (name -> unit, better, meaning)."""
+        """Every benchmark that was run: name, version, question, formula, metrics by name."""
         return [
             {**row, "metrics": json.loads(row["metrics"])}
             for row in self.query("SELECT * FROM benchmark ORDER BY name")
@@ -202,8 +206,14 @@ def _is_empty(path: Path) -> bool:
         return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
-def check_version(db: Database, path: Path) -> None:
-    """Raises StoreError for a file that is not our database or was written by a newer preimage."""
+def _bring_up_to_date(path: Path) -> None:
+    """Migrate an older database, which reading needs too."""
+    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+        migrate(Database(connection))
+
+
+def check_version(db: Database, path: Path) -> int:
+    """The file's schema version. Raises StoreError for a file that is not ours or was written by a newer preimage."""
     application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if application != APPLICATION_ID:
         raise StoreError(f"{str(path)!r} is not a database of preimage. Name another file with --db FILE")
@@ -212,6 +222,7 @@ def check_version(db: Database, path: Path) -> None:
             f"{str(path)!r} has schema version {version}; this preimage knows up to {VERSION}. "
             "Install a newer preimage, or name another file with --db FILE"
         )
+    return int(version)
 
 
 @contextmanager

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 
 class Estimate(NamedTuple):
-    """A population value estimated from n images, with a 95 % interval (None where there is none to give)."""
+    """A population value estimated from n images, with a 95 % interval (None where there is none to give).
+
+    replicates: the bootstrap's values that the interval was taken from, little-endian float64. Estimates of as many
+    images are resampled alike, so the difference of two models' replicates is a paired bootstrap of their difference.
+    """
 
     value: float
     low: float | None
     high: float | None
     n: int
+    replicates: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -72,5 +72,34 @@ def first_tables(db: Database) -> None:
         db.execute(statement)
 
 
-VERSION = 1
+@MIGRATIONS()
+def paired_comparisons_and_figures_of_papers(db: Database) -> None:
+    """Version 2: bootstrap replicates of scores, formulas of benchmarks, figures of papers by suite and benchmark."""
+    db.execute("ALTER TABLE metric_score ADD COLUMN replicates BLOB NOT NULL DEFAULT x''")
+    db.execute("ALTER TABLE benchmark ADD COLUMN formula TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE reported RENAME TO reported_1")
+    db.execute(
+        """CREATE TABLE reported (
+        suite TEXT NOT NULL, model TEXT NOT NULL, dataset TEXT NOT NULL, benchmark TEXT NOT NULL, metric TEXT NOT NULL,
+        value REAL NOT NULL, source TEXT NOT NULL,
+        PRIMARY KEY (suite, model, dataset, benchmark, metric, source)) STRICT"""
+    )
+    db.execute("INSERT INTO reported SELECT '', model, dataset, '', metric, value, source FROM reported_1")
+    db.execute("DROP TABLE reported_1")
+
+
+VERSION = 2
 """How many migrations there are; kept in the file as ``PRAGMA user_version``."""
+
+
+def migrate(db: Database) -> None:
+    """Bring a database, which may be empty, to this version's tables, whole or not at all."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        MIGRATIONS.apply(db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.commit()
+    except BaseException:
+        db.rollback()
+        raise

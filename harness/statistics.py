@@ -32,16 +32,18 @@ def bootstrap(statistic: Statistic, *samples: Floats) -> Estimate:
     if n < 2:
         return Estimate(value, None, None, n)
     batch = max(1, 10_000_000 // sum(len(sample) for sample in samples))
-    interval = stats.bootstrap(
+    found = stats.bootstrap(
         samples,
         statistic,
         n_resamples=RESAMPLES,
         method="percentile",
         vectorized=True,
         batch=batch,
-        rng=np.random.default_rng(20190615),
-    ).confidence_interval
-    return Estimate(value, float(interval.low), float(interval.high), n)
+        rng=np.random.default_rng(20190615),  # the same for all, so that models are resampled alike
+    )
+    replicates = np.asarray(found.bootstrap_distribution, dtype="<f8").tobytes()
+    interval = found.confidence_interval
+    return Estimate(value, float(interval.low), float(interval.high), n, replicates)
 
 
 def mean(values: Floats) -> Estimate:

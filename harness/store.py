@@ -22,7 +22,8 @@ from preimage.harness.plan import Evaluation
 from preimage.harness.requests import ModelKey, Request
 from preimage.harness.results import LOCK_SECONDS, Results, StoredEvaluation, check_version, explained
 from preimage.harness.rows import Block
-from preimage.harness.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from preimage.harness.schema import VERSION, migrate
+from preimage.harness.suites import Figure, Suite
 
 
 class Store(Results):
@@ -41,20 +42,11 @@ class Store(Results):
         return self
 
     def _migrate(self) -> None:
-        if self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            check_version(self.db, self.path)
-            if self.db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
-                return
+        empty = not self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if not empty and check_version(self.db, self.path) == VERSION:
+            return
         self.db.enable_wal()
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            MIGRATIONS.apply(self.db)
-            self.db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self.db.execute(f"PRAGMA user_version = {VERSION}")
-            self.db.commit()
-        except BaseException:
-            self.db.rollback()
-            raise
+        migrate(self.db)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -113,14 +105,17 @@ class Store(Results):
             else:  # it could not be loaded: what is known of it stays
                 self._table("model").insert(row, ignore=True)
             for metric, value in card.reported.items():
-                figure = {
-                    "model": card.name,
-                    "dataset": card.dataset,
-                    "metric": metric,
-                    "value": float(value),
-                    "source": card.paper or "card",
-                }
-                self._table("reported").upsert(figure, pk=("model", "dataset", "metric", "source"))
+                self._report(Figure(card.name, card.dataset, "", metric, float(value), card.paper or "card"), suite="")
+
+    def add_reported(self, suite: Suite) -> None:
+        """Store the figures of the suite's paper."""
+        with self._writing():
+            for figure in suite.reported:
+                self._report(figure, suite.name)
+
+    def _report(self, figure: Figure, suite: str) -> None:
+        key = ("suite", "model", "dataset", "benchmark", "metric", "source")
+        self._table("reported").upsert({"suite": suite, **vars(figure)}, pk=key)
 
     def add_benchmark(self, benchmark: Benchmark[Any]) -> None:
         """Store what a benchmark asks and what its metrics mean, so that pages can say it."""
@@ -130,6 +125,7 @@ class Store(Results):
                 "name": benchmark.name,
                 "version": benchmark.version,
                 "question": benchmark.question,
+                "formula": str(getattr(benchmark, "formula", "")),
                 "metrics": json.dumps(metrics),
             }
             self._table("benchmark").upsert(row, pk="name")
@@ -247,8 +243,8 @@ class Store(Results):
             )
             if old and all(old[0][name] == value for name, value in row.items()):
                 stored = self.db.query(
-                    "SELECT metric, value, low, high, n, unit, better FROM metric_score WHERE evaluation = ? "
-                    "ORDER BY metric",
+                    "SELECT metric, value, low, high, n, replicates, unit, better FROM metric_score "
+                    "WHERE evaluation = ? ORDER BY metric",
                     [old[0]["id"]],
                 )
                 if list(stored) == sorted(values, key=lambda v: str(v["metric"])):

@@ -13,6 +13,18 @@ from preimage.harness.errors import UsageError
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A figure that a paper gives, and where: shown beside ours, marked as reported, never ranked with them."""
+
+    model: str
+    dataset: str
+    benchmark: str
+    metric: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Suite:
     """A protocol: options shared by all its benchmarks, and each benchmark's own. Models and data are its defaults."""
 
@@ -23,6 +35,7 @@ class Suite:
     dataset: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     benchmarks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reported: tuple[Figure, ...] = ()
 
 
 _FIELDS = ("name", "description", "source", "models", "dataset", "options", "benchmarks")

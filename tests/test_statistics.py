@@ -37,7 +37,7 @@ def test_an_interval_is_the_same_every_time() -> None:
 
 
 def test_one_image_has_no_interval_and_none_is_an_error() -> None:
-    assert statistics.mean(np.array([0.5])) == (0.5, None, None, 1)
+    assert statistics.mean(np.array([0.5])) == (0.5, None, None, 1, b"")
     with pytest.raises(EmptySplit, match="--limit"):
         statistics.mean(np.array([]))
     with pytest.raises(EmptySplit, match="--limit"):
@@ -60,7 +60,7 @@ def test_kolmogorov_smirnov_equals_scipy() -> None:
     train, val = RNG.normal(size=60), RNG.normal(0.4, size=80)
     statistic, p_value = statistics.kolmogorov_smirnov(train, val)
     exact = stats.ks_2samp(train, val)
-    assert statistic == (pytest.approx(exact.statistic), None, None, 60)
+    assert statistic == (pytest.approx(exact.statistic), None, None, 60, b"")
     assert p_value.value == pytest.approx(exact.pvalue)
     assert p_value.low is None
 

@@ -165,6 +165,8 @@ def _run(
     with Store(path) as store:
         command = shlex.join(["preimage", *sys.argv[1:]])
         number = store.begin_run(command, seed, git_revision(), package_versions(), described_machine(device))
+        for suite in {**dict(found.suites.items()), **({s.name: s} if (s := selection.suite) else {})}.values():
+            store.add_reported(suite)
         workers_ = Workers(found.sources, path, device, workers or default_workers(device), offline)
         progress = progress_to(console(err=True))
         try:
