@@ -53,6 +53,10 @@ class StoreError(PreimageError):
     """The database cannot be used: another version, locked, full, not a database."""
 
 
+class MergeConflict(StoreError):
+    """Two databases hold other rows for the same block."""
+
+
 class NotFiniteRows(PreimageError):
     """A measurement gave a value that is not a finite number; it is not stored."""
 
