@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
 from preimage.harness.benchmark import Ask, Data, Model, same_images
 from preimage.harness.errors import Refused
+from preimage.harness.operators import Identity
 from preimage.harness.options import RecoveryOptions
 from preimage.harness.requests import LabelRule, ModelMetric, Neighbours, Recovery, Request, Samples, Split
 from preimage.harness.solvers.encoder import Encoder
+
+if TYPE_CHECKING:
+    from preimage.harness.solvers.interface import Solver
 
 
 def recovery_of_split(
@@ -18,22 +25,33 @@ def recovery_of_split(
     """
     same_images(model, data)
     size = _train_size(model, data) if data.resolve(split) == "train" else data.size(split)
-    count = size if options.limit is None else min(options.limit, size)
-    return Ask(_request(model, data, data.split(split), options, every_label), count)
+    return Ask(_request(model, data, data.split(split), options, every_label), _count(size, options))
 
 
 def recovery_of_samples(model: Model, data: Data, split: str, options: RecoveryOptions) -> Ask:
     """Recover the model's own samples, as many as of the split: the optimiser floor (METHODS 1).
 
-    A reference's samples are its training images, so its floor is measured on those.
+    An operator that changes targets alone is left out: it would take the samples out of the model's range. A
+    reference's samples are its training images, so its floor is measured on those.
     """
     same_images(model, data)
-    size = data.size(split)
-    count = size if options.limit is None else min(options.limit, size)
+    if not options.operator.both_sides:
+        options = dataclasses.replace(options, operator=Identity())
+    count = _count(data.size(split), options)
     if model.is_reference:
         train = _train_size(model, data)
         return Ask(_request(model, data, data.split("train"), options, False), min(count, train))
     return Ask(_request(model, data, Samples(options.seed), options, False), count)
+
+
+def recovery_by_best_label(model: Model, data: Data, images: Data, options: RecoveryOptions) -> Ask:
+    """Recover test images of ``images``, of whatever classes, for the least distance that the model comes to each.
+
+    A conditional generator recovers them under every label of its own. data: what the model was trained on.
+    """
+    same_images(model, data)
+    every = bool(model.card.num_classes) and not model.is_reference
+    return Ask(_request(model, data, images.split("test"), options, every), _count(images.size("test"), options))
 
 
 def require_classes(model: Model, data: Data) -> None:
@@ -44,6 +62,10 @@ def require_classes(model: Model, data: Data) -> None:
         raise Refused("unconditional: it has no generator per class")
     if not model.is_reference and model.card.num_classes != data.num_classes:
         raise Refused(f"conditional on {model.card.num_classes} classes; data set {data.name!r} has {data.num_classes}")
+
+
+def _count(size: int, options: RecoveryOptions) -> int:
+    return size if options.limit is None else min(options.limit, size)
 
 
 def _train_size(model: Model, data: Data) -> int:
@@ -61,49 +83,40 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
     elif model.card.num_classes and not model.is_reference:
         require_classes(model, data)
         label = "true"
+    options.operator.check(data.image)
     if model.is_reference:
-        assert isinstance(images, Split)
-        train_size = _train_size(model, data)
-        return Neighbours(
-            model=model.key,
-            images=images,
-            train=data.split("train"),
-            train_size=train_size,
-            label=label,
-            distance=options.distance,
-            labels=data.num_classes if every_label else 0,
-            block=options.block,
-            threads=options.threads,
-            seed=options.seed,
-        )
+        assert isinstance(images, Split)  # its samples are its training images
+        return _neighbours(model, data, images, options, label)
     space = options.space or model.card.space
     if space not in model.dims:
         raise Refused(f"has no latent space {space!r}; it has {', '.join(model.dims)}")
-    solver = Encoder() if model.has_encoder and options.encoder else options.solver
-    if isinstance(solver, Encoder) and not model.has_encoder:
-        raise Refused("has no encoder; choose an optimiser, e.g. --set solver=lbfgs")
-    _require_prior(model, space, options, drawn=isinstance(images, Samples) or not isinstance(solver, Encoder))
+    solver = _solver(model, options)
+    one_pass = isinstance(solver, Encoder)
+    if one_pass:
+        options = dataclasses.replace(options, restarts=1, draws=1, penalty=0.0, project=False)  # none is used
+    _require_prior(model, space, options, drawn=isinstance(images, Samples) or not one_pass)
     metric = None
     if solver.needs_metric:
         metric = ModelMetric(
             model=model.key,
             space=space,
             distance=options.distance,
+            operator=options.operator if options.operator.both_sides else Identity(),
             dim=model.dims[space],
             labels=model.card.num_classes,
             threads=options.threads,
             seed=options.seed,
         )
-    restarts, draws = (1, 1) if isinstance(solver, Encoder) else (options.restarts, options.draws)
     return Recovery(
         model=model.key,
         images=images,
         label=label,
         space=space,
         distance=options.distance,
+        operator=options.operator,
         solver=solver,
-        restarts=restarts,
-        draws=draws,
+        restarts=options.restarts,
+        draws=options.draws,
         penalty=options.penalty,
         project=options.project,
         labels=model.card.num_classes,
@@ -112,6 +125,39 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
         threads=options.threads,
         seed=options.seed,
     )
+
+
+def _neighbours(model: Model, data: Data, images: Split, options: RecoveryOptions, label: LabelRule) -> Neighbours:
+    """What answers for a reference: the nearest of its training images."""
+    train_size = _train_size(model, data)
+    return Neighbours(
+        model=model.key,
+        images=images,
+        train=data.split("train"),
+        train_size=train_size,
+        label=label,
+        distance=options.distance,
+        operator=options.operator,
+        labels=data.num_classes if label == "every" else 0,
+        block=options.block,
+        threads=options.threads,
+        seed=options.seed,
+    )
+
+
+def _solver(model: Model, options: RecoveryOptions) -> Solver[Any]:
+    """The model's encoder where it has one that is wanted and sees whole images, else the solver of the options."""
+    whole = not options.operator.both_sides
+    if model.has_encoder and options.encoder and whole:
+        return Encoder()
+    if isinstance(options.solver, Encoder) and not (model.has_encoder and whole):
+        why = (
+            f"its encoder sees no whole images under {options.operator.name!r}"
+            if model.has_encoder
+            else "has no encoder"
+        )
+        raise Refused(f"{why}; choose an optimiser, e.g. --set solver=lbfgs")
+    return options.solver
 
 
 def _require_prior(model: Model, space: str, options: RecoveryOptions, *, drawn: bool) -> None:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from preimage.harness.errors import UsageError
-from preimage.harness.settings import option
+from preimage.harness.operators import Identity, operator_named
+from preimage.harness.settings import choice, option
 from preimage.harness.solvers.lbfgs import Lbfgs
 
 if TYPE_CHECKING:
+    from preimage.harness.operators import Operator
     from preimage.harness.plugins import Catalogue
     from preimage.harness.solvers.interface import Solver
 
@@ -30,15 +32,21 @@ class RecoveryOptions:
 
     limit: int | None = option(None, "images per split: the first so many; all of them where not set")
     distance: str = option("squared-l2", "what is minimised over codes")
+    operator: Operator = field(
+        default_factory=Identity,
+        metadata=choice("operator", "what is done to images before they are compared; set by operator.sigma=..."),
+    )
     solver: Solver[Any] = field(
-        default_factory=Lbfgs, metadata={"meaning": "the optimiser; its settings: solver.steps=..."}
+        default_factory=Lbfgs, metadata=choice("solver", "the optimiser; its settings: solver.steps=...")
     )
     restarts: int = option(1, "independent runs per image, the best kept")
     draws: int = option(100, "each restart starts at the nearest of so many prior samples; 1: at the image's own draw")
-    penalty: float = option(0.0, "beta of Creswell's prior penalty, -beta/d log p(z)")
+    penalty: float = option(
+        0.0, "beta of Creswell's prior penalty, -beta/d log p(z); codes of a uniform prior are kept in its box instead"
+    )
     project: bool = option(False, "keep codes in the prior's plausible set after every step")
     space: str | None = option(None, "latent space; the card's where not set")
-    encoder: bool = option(True, "one pass through the encoder where the model has one, instead of the solver")
+    encoder: bool = option(True, "one pass through the encoder where the model has one and it sees whole images")
     block: int = option(64, "images measured together; part of a result's identity")
     threads: int = option(1, "threads of one measurement; part of a result's identity")
     seed: int = option(0, "of every random stream")
@@ -57,66 +65,81 @@ def options_from(
 
     ``solver: adam, solver.steps: 750`` is the same. Raises UsageError for an unknown option or a wrong value.
     """
-    given = grouped(settings, source=source)
+    given = grouped(settings)
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # every options type is a dataclass
     for name in given:
         if name not in known:
             raise UsageError(
                 f"{source}: unknown option {name!r}.{guess(name, known)} Options: {', '.join(sorted(known))}"
             )
-    solver = given.pop("solver", None)
-    values = {name: _coerce(value, _types(kind)[name], f"{source}: option {name!r}") for name, value in given.items()}
-    if solver is not None:
-        values["solver"] = _solver(dict(solver), kind, solvers, source)
+    values = {}
+    for name, value in given.items():
+        if "of" in known[name].metadata:
+            values[name] = _record(name, _table(value), known[name], solvers, source)
+        elif isinstance(value, Mapping):
+            own = ", ".join(sorted(f.name for f in known.values() if "of" in f.metadata))
+            raise UsageError(f"{source}: option {name!r} has no settings of its own; those that have: {own or 'none'}")
+        else:
+            values[name] = _coerce(value, _types(kind)[name], f"{source}: option {name!r}")
     return kind(**values)
 
 
-def grouped(settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:
-    """Settings with everything about the solver in one table: ``{"solver": {"name": ..., "steps": ...}}``."""
+def grouped(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those of a solver (an operator) in one table: ``{"solver": {"name": "adam", "steps": 750}}``."""
     own: dict[str, Any] = {}
-    solver: dict[str, Any] = {}
     for key, value in settings.items():
         head, dot, tail = str(key).partition(".")
-        if head == "solver":
-            solver.update({tail: value} if dot else value if isinstance(value, Mapping) else {"name": value})
-        elif dot or isinstance(value, Mapping):
-            raise UsageError(f"{source}: option {head!r} has no settings of its own; only solver.NAME=... is nested")
-        else:
-            own[head] = value
-    return {**own, "solver": solver} if solver else own
+        new = {tail: value} if dot else value
+        nested = head in own and (isinstance(new, Mapping) or isinstance(own[head], Mapping))
+        own[head] = {**_table(own[head]), **_table(new)} if nested else new
+    return own
 
 
-def merged(first: Mapping[str, Any], second: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of both; the second wins. Where it names another solver, the first one's settings are dropped."""
-    one, two = grouped(first, source=source), grouped(second, source=source)
-    base, solver = one.pop("solver", {}), two.pop("solver", {})
-    if "name" in solver and solver["name"] != base.get("name"):
-        base = {}
-    both = {**base, **solver}
-    return {**one, **two, "solver": both} if both else {**one, **two}
+    both = grouped(first)
+    for name, new in grouped(second).items():
+        if name in both and (isinstance(new, Mapping) or isinstance(both[name], Mapping)):
+            old, table = _table(both[name]), _table(new)
+            renamed = "name" in table and table["name"] != old.get("name")
+            both[name] = table if renamed else {**old, **table}
+        else:
+            both[name] = new
+    return both
 
 
-def _solver(
-    settings: dict[str, Any], kind: type[Any], solvers: Catalogue[type[Solver[Any]]], source: str
-) -> Solver[Any]:
-    default = kind().solver
-    chosen = solvers[str(settings.pop("name", default.name))]
+def _table(value: Any) -> dict[str, Any]:
+    """What is said of a solver (an operator): a bare value is its name."""
+    return dict(value) if isinstance(value, Mapping) else {"name": value}
+
+
+def _record(
+    option: str,
+    settings: dict[str, Any],
+    declared: dataclasses.Field[Any],
+    solvers: Catalogue[type[Solver[Any]]],
+    source: str,
+) -> Any:
+    """The solver (operator) that the settings name, the option's default where they name none, so set."""
+    assert callable(declared.default_factory)  # of `choice`
+    default, of = declared.default_factory(), declared.metadata["of"]
+    name = str(settings.pop("name", default.name))
+    chosen: type[Any] = solvers[name] if of == "solver" else operator_named(name)
     known = _types(chosen)
-    for name in settings:
-        if name not in known:
+    for key in settings:
+        if key not in known:
             raise UsageError(
-                f"{source}: solver {chosen.name!r} has no setting {name!r}.{guess(name, known)} "
-                f"Its settings: {', '.join(sorted(known))}"
+                f"{source}: {of} {chosen.name!r} has no setting {key!r}.{guess(key, known)} "
+                f"Its settings: {', '.join(sorted(known)) or 'none'}"
             )
-    values = {
-        name: _coerce(value, known[name], f"{source}: option 'solver.{name}'") for name, value in settings.items()
-    }
-    base = default if isinstance(default, chosen) else chosen()
-    return dataclasses.replace(base, **values)  # type: ignore[type-var]  # every solver is a dataclass
+    values = {key: _coerce(value, known[key], f"{source}: option '{option}.{key}'") for key, value in settings.items()}
+    return dataclasses.replace(default if isinstance(default, chosen) else chosen(), **values)
 
 
 def _types(kind: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(kind, localns={"Solver": type})  # solvers are read by _solver, not by their type
+    hints = typing.get_type_hints(
+        kind, localns={"Solver": type, "Operator": type}
+    )  # _record reads these, not by their type
     return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
 
 

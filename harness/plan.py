@@ -12,7 +12,7 @@ from preimage.harness.errors import Refused, UsageError
 from preimage.harness.failures import Failure
 from preimage.harness.options import guess, merged, options_from
 from preimage.harness.plugins import Registry, expand
-from preimage.harness.requests import ModelKey, Request
+from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.suites import Suite
 from preimage.harness.world import World
 
@@ -50,18 +50,21 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Work:
-    """A request, how many of its images are wanted, and which blocks of them are not stored yet."""
+    """A request, how many of its images are wanted, and which blocks of them are not stored yet.
+
+    images: how many the missing blocks hold; a block is measured whole, and ends where the split does.
+    """
 
     request: Request
     key: str
     count: int
     missing: tuple[int, ...]
+    images: int
 
     @property
     def evaluations(self) -> int:
-        """The most generator evaluations that the missing blocks take."""
-        images = len(self.missing) * self.request.block
-        return self.request.evaluations(images) if self.missing else 0
+        """The generator evaluations that the missing blocks take: exactly, or at most where images can stop early."""
+        return self.request.evaluations(self.images) if self.missing else 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def make_plan(registry: Registry, world: World, selection: Selection, stored: Ca
         ]
         evaluations += mine
         _ask(mine, name, dataset, world)
-    return Plan(evaluations, _stages(evaluations, stored))
+    return Plan(evaluations, _stages(evaluations, stored, world))
 
 
 def _options(registry: Registry, chosen: Sequence[str], selection: Selection) -> dict[str, Any]:
@@ -117,10 +120,10 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
         source = f"suite {suite.name!r}, benchmark {name!r}" if suite else f"benchmark {name!r}"
         settings: dict[str, Any] = {}
         if suite is not None:
-            settings = merged(_known(suite.options, known), suite.benchmarks.get(name, {}), source=source)
+            settings = merged(_known(suite.options, known), suite.benchmarks.get(name, {}))
         own = _known(selection.settings, known)
         used |= set(own)
-        options[name] = options_from(kind, merged(settings, own, source=source), registry.solvers, source=source)
+        options[name] = options_from(kind, merged(settings, own), registry.solvers, source=source)
         if isinstance(distance := getattr(options[name], "distance", None), str):
             registry.distance(distance)  # an unknown name is a usage error, not a failed row
     if unknown := sorted(set(selection.settings) - used):
@@ -176,7 +179,7 @@ def _ask_one(evaluation: Evaluation, model: Model, data: Data) -> None:
         evaluation.fail(Failure.of(error))
 
 
-def _stages(evaluations: list[Evaluation], stored: Callable[[str], set[int]]) -> list[list[Work]]:
+def _stages(evaluations: list[Evaluation], stored: Callable[[str], set[int]], world: World) -> list[list[Work]]:
     counts: dict[Request, int] = {}
     depth: dict[Request, int] = {}
 
@@ -193,5 +196,15 @@ def _stages(evaluations: list[Evaluation], stored: Callable[[str], set[int]]) ->
         key = request.key()
         have = stored(key)
         missing = tuple(number for number in request.blocks(count) if number not in have)
-        stages[depth[request]].append(Work(request, key, count, missing))
+        stages[depth[request]].append(Work(request, key, count, missing, _images(request, count, missing, world)))
     return stages
+
+
+def _images(request: Request, count: int, missing: Sequence[int], world: World) -> int:
+    """How many images the missing blocks hold. A request of no images has one row per thing counted."""
+    source = getattr(request, "images", None)
+    if isinstance(source, Split):
+        size = world.dataset(source.dataset).size(source.split)
+    else:
+        size = count if source is None else max(request.blocks(count), default=-1) * request.block + request.block
+    return sum(min(request.block, size - number * request.block) for number in missing)

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from preimage.harness.errors import UsageError
+from preimage.harness.operators import Identity
 
 if TYPE_CHECKING:
+    from preimage.harness.operators import Operator
     from preimage.harness.rows import Block
     from preimage.harness.solvers.interface import Solver
     from preimage.harness.world import World
@@ -93,6 +95,14 @@ class Request:
         """The most generator evaluations that measuring so many images takes."""
         raise NotImplementedError
 
+    @property
+    def spends_all(self) -> bool:
+        """Whether measuring takes exactly ``evaluations``: no image can stop before its budget is spent.
+
+        But for one that ends at a point that nothing improves: on its target, or where the gradient is zero.
+        """
+        return True
+
     def measure(self, block: int, world: World) -> Block:
         """The rows of one block."""
         raise NotImplementedError
@@ -106,7 +116,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Request):
         return value.describe()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name = getattr(type(value), "name", None)  # solvers have one; other records are told by their type
+        name = getattr(
+            type(value), "name", None
+        )  # solvers and operators have one; other records are told by their type
         kind = {"is": type(value).__name__.lower()} if name is None else {"name": name}
         return {**kind, **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
     if isinstance(value, (tuple, list)):
@@ -116,11 +128,15 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMetric(Request):
-    """The model's metric (METHODS 13), one row per label: ``A = mean over draws of J^T J / D``, [dim, dim]."""
+    """The model's metric (METHODS 13), one row per label: ``A = mean over draws of J^T J / D``, [dim, dim].
+
+    operator: one that acts on both sides; the metric is then that of the operated images.
+    """
 
     kind: ClassVar[str] = "metric"
     space: str
     distance: str
+    operator: Operator = field(default_factory=Identity)
     dim: int
     labels: int
     """How many labels: 0 for an unconditional model, which has one metric."""
@@ -138,10 +154,11 @@ class ModelMetric(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery(Request):
-    """The projection of images onto the generator's range, ``argmin_z distance(G(z, y), x) + penalty(z)`` (METHODS 1).
+    """Images projected onto the generator's range, ``argmin_z distance(phi(G(z, y)), phi(x)) + penalty(z)``, METHODS 1.
 
     draws: the start of each restart is the nearest of so many prior samples; every restart has its own, shared by all
-    images. penalty: Creswell's beta. project: keep codes in the prior's plausible set after every step.
+    images. penalty: Creswell's beta. project: keep codes in the prior's plausible set after every step. operator: phi;
+    one that acts on the target alone leaves generated images as they are.
     """
 
     kind: ClassVar[str] = "recovery"
@@ -150,7 +167,7 @@ class Recovery(Request):
     space: str
     distance: str
     solver: Solver[Any]
-    operator: str = "identity"
+    operator: Operator = field(default_factory=Identity)
     restarts: int = 1
     draws: int = 1
     penalty: float = 0.0
@@ -165,8 +182,6 @@ class Recovery(Request):
                 raise UsageError(f"`{name}` is {getattr(self, name)}; it must be at least 1")
         if self.solver.steps < 1:
             raise UsageError(f"`solver.steps` is {self.solver.steps}; it must be at least 1")
-        if self.operator != "identity":
-            raise UsageError(f"`operator` is {self.operator!r}; this version knows `identity`")
 
     def needs(self) -> tuple[tuple[Request, int], ...]:
         return ((self.metric, max(1, self.metric.labels)),) if self.metric is not None else ()
@@ -176,6 +191,10 @@ class Recovery(Request):
         own = images if isinstance(self.images, Samples) else 0
         return images * passes * (self.restarts * self.solver.steps + 1) + own
 
+    @property
+    def spends_all(self) -> bool:
+        return self.solver.patience == 0 or self.solver.steps == 1
+
     def measure(self, block: int, world: World) -> Block:
         from preimage.harness.measurements.recovery import measure_recovery
 
@@ -184,7 +203,10 @@ class Recovery(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours(Request):
-    """The nearest training image of each image (METHODS 7), or the nearest of each label: no codes, no generator."""
+    """The nearest training image of each image (METHODS 7), or the nearest of each label: no codes, no generator.
+
+    operator: as in a recovery; training images stand for generated ones.
+    """
 
     kind: ClassVar[str] = "neighbours"
     images: Split
@@ -192,6 +214,7 @@ class Neighbours(Request):
     train_size: int
     label: LabelRule
     distance: str
+    operator: Operator = field(default_factory=Identity)
     labels: int = 0
     block: int = field(default=64)
 

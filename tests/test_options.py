@@ -79,7 +79,7 @@ def test_settings_of_the_command_line_are_yaml() -> None:
 
 def test_the_command_line_wins_over_the_suite() -> None:
     def both(suite: dict[str, Any], line: dict[str, Any]) -> RecoveryOptions:
-        return read(merged(suite, line, source="here"))
+        return read(merged(suite, line))
 
     suite = {"solver": "adam", "solver.steps": 750, "limit": 96}
     assert both(suite, {"solver.steps": 10}) == RecoveryOptions(limit=96, solver=Adam(steps=10))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from preimage.harness.errors import UsageError
+from preimage.harness.operators import OPERATORS, Warp
 from preimage.harness.requests import ModelKey, ModelMetric, Neighbours, Recovery, Samples, Split
 from preimage.harness.solvers.adam import Adam
 from preimage.harness.solvers.lbfgs import Lbfgs
@@ -23,7 +24,8 @@ RECOVERY = Recovery(
 CHANGES: dict[str, Any] = {
     "model": ModelKey("m", "2" * 64), "images": Split("d", "test", "3" * 64), "label": "true", "space": "w",
     "distance": "l2", "solver": Lbfgs(steps=201), "restarts": 2, "draws": 2, "penalty": 0.01, "project": True,
-    "labels": 10, "metric": dataclasses.replace(METRIC, draws=63), "block": 32, "threads": 2, "seed": 1,
+    "operator": Warp(), "labels": 10, "metric": dataclasses.replace(METRIC, draws=63), "block": 32, "threads": 2,
+    "seed": 1,
 }  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def test_the_key_is_the_hash_of_the_content() -> None:
     assert pickle.loads(pickle.dumps(RECOVERY)).key() == RECOVERY.key()
 
 
-@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Recovery) if f.name != "operator"])
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Recovery)])
 def test_every_field_changes_the_key(name: str) -> None:
     assert dataclasses.replace(RECOVERY, **{name: CHANGES[name]}).key() != RECOVERY.key()
 
@@ -89,6 +91,10 @@ def test_numbers_below_one_are_refused(name: str) -> None:
         dataclasses.replace(RECOVERY, **{name: 0})
 
 
-def test_an_unknown_operator_is_refused() -> None:
-    with pytest.raises(UsageError, match="`operator` is 'warp'"):
-        dataclasses.replace(RECOVERY, operator="warp")
+@pytest.mark.parametrize("kind", OPERATORS.values())
+def test_every_setting_of_the_operator_changes_the_key(kind: Any) -> None:
+    base = dataclasses.replace(RECOVERY, operator=kind())
+    for field in dataclasses.fields(kind):
+        value = getattr(kind(), field.name)
+        other = dataclasses.replace(kind(), **{field.name: value * (0.5 if field.name == "share" else 2)})
+        assert dataclasses.replace(RECOVERY, operator=other).key() != base.key()

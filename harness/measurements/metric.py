@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from preimage.harness.measurements.draws import draw
+from preimage.harness.operators import on_generated
 from preimage.harness.requests import ModelMetric
 from preimage.harness.rows import Block
 from preimage.harness.solvers.metric import Metric
@@ -21,13 +22,14 @@ def measure_metric(request: ModelMetric, block: int, world: World) -> Block:
     torch.set_num_threads(request.threads)
     began = time.perf_counter()
     generator, distance = world.measured(request.model), world.distance(request.distance)
+    operator = on_generated(request.operator)
     labels = range(block * request.block, min((block + 1) * request.block, max(1, request.labels)))
     metrics = []
     for label in labels:
         streams = Streams([seed_of(request.seed, "metric", i) for i in range(request.draws)], world.device)
         under = torch.full((request.draws,), label, device=world.device) if request.labels else None
         codes = draw(generator, streams, under, request.space)
-        metrics.append(metric_at(generator, distance, codes, under, space=request.space))
+        metrics.append(metric_at(generator, distance, codes, under, space=request.space, operator=operator))
     values = {
         "evaluations": [float(m.evaluations) for m in metrics],
         "largest_eigenvalue": [float(torch.linalg.eigvalsh(m.matrix)[-1]) for m in metrics],

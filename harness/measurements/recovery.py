@@ -14,10 +14,12 @@ from preimage.harness.distances import Distance
 from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator, check_images
 from preimage.harness.measurements.draws import draw
-from preimage.harness.measurements.labels import check_labels
 from preimage.harness.measurements.metric import stored_metrics
+from preimage.harness.measurements.targets import Targets, as_large, targets_of
+from preimage.harness.operators import on_generated
 from preimage.harness.pictures import SHOWN, strip
-from preimage.harness.requests import Recovery, Samples
+from preimage.harness.priors import Uniform
+from preimage.harness.requests import Recovery
 from preimage.harness.rows import Block
 from preimage.harness.solvers.encoder import Encoder
 from preimage.harness.solvers.energy import RecoveryEnergy
@@ -28,25 +30,18 @@ from preimage.harness.streams import Streams, seed_of
 from preimage.harness.world import World
 
 
-@dataclass(frozen=True)
-class Targets:
-    """The images of a block: indices, images [n, c, h, w], true labels [n] (-1: none), evaluations spent on each."""
-
-    indices: range
-    images: Tensor
-    labels: Tensor
-    evaluations: int
-
-
 def measure_recovery(request: Recovery, block: int, world: World) -> Block:
     """Recover every image of the block, under each label that the request's rule asks for; one row each.
+
+    Distances and errors are those of the operated images: of ``phi(G(z*))`` and ``phi(x)`` for an operator that acts on
+    both sides, of ``G(z*)`` and the changed target for another.
 
     Raises GeneratorError where the generator breaks its contract or gives no finite image at all.
     """
     torch.set_num_threads(request.threads)
     began = time.perf_counter()
     generator, distance = world.measured(request.model), world.distance(request.distance)
-    targets = _targets(request, block, world, generator)
+    targets = targets_of(request, block, world, generator)
     rules: dict[str, list[Tensor | None]] = {
         "none": [None],
         "true": [targets.labels],
@@ -54,7 +49,7 @@ def measure_recovery(request: Recovery, block: int, world: World) -> Block:
     }
     runs = [_recovered(request, targets, label, generator, distance, world) for label in rules[request.label]]
     columns = {name: np.stack([run.values[name] for run in runs], axis=1).reshape(-1) for name in runs[0].values}
-    count, first = len(targets.images), targets.indices.start
+    count, first = len(targets.aims), targets.indices.start
     used = np.stack([run.label for run in runs], axis=1).reshape(-1)
     columns["true_label"] = np.repeat(targets.labels.double().cpu().numpy(), len(runs))
     return Block(
@@ -63,12 +58,10 @@ def measure_recovery(request: Recovery, block: int, world: World) -> Block:
         values=columns,
         outcome=tuple(run.outcome[i] for i in range(count) for run in runs),
         code=tuple(run.code[i].tobytes() for i in range(count) for run in runs),
-        pixels=hashlib.sha256(targets.images.cpu().numpy().tobytes()).hexdigest(),
+        pixels=hashlib.sha256(targets.read.cpu().numpy().tobytes()).hexdigest(),
         evaluations=int(columns["evaluations"].sum()) + targets.evaluations,
         seconds=time.perf_counter() - began,
-        pictures={"targets": strip(targets.images[:SHOWN]), "recoveries": strip(runs[0].images[:SHOWN])}
-        if block == 0 and len(runs) == 1
-        else {},
+        pictures=_pictures(request, targets, runs[0]) if block == 0 and len(runs) == 1 else {},
     )
 
 
@@ -83,44 +76,31 @@ class Recovered:
     images: Tensor
 
 
-def _targets(request: Recovery, block: int, world: World, generator: Generator) -> Targets:
-    indices = range(block * request.block, (block + 1) * request.block)
-    if not isinstance(request.images, Samples):
-        images, labels = world.images(request.images, indices)
-        if request.label != "none":
-            check_labels(labels, request.labels, request.images)
-        return Targets(range(indices.start, indices.start + len(images)), images, labels, 0)
-    streams = Streams([seed_of(request.images.seed, "samples", i) for i in indices], world.device)
-    code = draw(generator, streams, None)
-    labels = streams.integers(generator.num_classes) if generator.num_classes else torch.full((len(indices),), -1)
-    with torch.no_grad():
-        images = generator.decode(code, labels if generator.num_classes else None, space=generator.native.name)
-    check_images(images, len(indices), generator.image, f"model {request.model.name!r}")
-    if not bool(torch.isfinite(images).all()):
-        raise GeneratorError(
-            f"model {request.model.name!r}: some of its own samples have pixels that are not finite; "
-            f"check the model with `preimage check {request.model.name}`"
-        )
-    return Targets(indices, images, labels, len(indices))
+def _pictures(request: Recovery, targets: Targets, run: Recovered) -> dict[str, bytes]:
+    """What was looked for, as the operator shows it, beside the images found, before the operator."""
+    aims = on_generated(request.operator)(targets.aims[:SHOWN])
+    return {"targets": strip(as_large(aims, run.images)), "recoveries": strip(run.images[:SHOWN])}
 
 
 def _recovered(
     request: Recovery, targets: Targets, label: Tensor | None, generator: Generator, distance: Distance, world: World
 ) -> Recovered:
+    phi = on_generated(request.operator)
     if isinstance(request.solver, Encoder):
         best = _encoded(request, targets, label, generator, distance)
     else:
         best = _best_of_restarts(request, targets, label, generator, distance, world)
     with torch.no_grad():
         images = generator.decode(best.code, label, space=request.space)
-        apart = distance(images, targets.images).double()
+        near, aims = phi(images), phi(targets.aims)
+        apart = distance(near, aims).double()
     if not bool(torch.isfinite(images).all()):
         broken = int((~torch.isfinite(images.flatten(1)).all(dim=1)).sum())
         raise GeneratorError(
             f"model {request.model.name!r}: {broken} of {len(images)} images are not finite from any start; "
             f"check the model with `preimage check {request.model.name}`"
         )
-    squares = (images - targets.images).double().square().flatten(1)
+    squares = (near - aims).double().square().flatten(1)
     prior = generator.space(request.space).prior
     values = {
         "distance": apart,
@@ -149,11 +129,11 @@ def _encoded(
     """Recovery by the model's own encoder: ``z* = E(x)``, one pass (Webster 3.1), pushed to the request's space."""
     native = generator.native.name
     with torch.no_grad():
-        code = generator.encode(targets.images, label).float()
+        code = generator.encode(targets.aims, label).float()
         if request.space != native:
             code = generator.push(code, label, source=native, target=request.space)
-        energy = distance(generator.decode(code, label, space=request.space), targets.images)
-    count = len(targets.images)
+        energy = distance(generator.decode(code, label, space=request.space), targets.aims)
+    count = len(targets.aims)
     spent = torch.ones(count, dtype=torch.int64, device=code.device)
     return Minimum(code, energy, spent, [Outcome.ENCODED] * count)
 
@@ -162,17 +142,19 @@ def _best_of_restarts(
     request: Recovery, targets: Targets, label: Tensor | None, generator: Generator, distance: Distance, world: World
 ) -> Minimum:
     space = generator.space(request.space)
-    project = space.prior.project if request.project and space.prior is not None else None
+    boxed = bool(request.penalty) and isinstance(space.prior, Uniform)  # a flat density has no gradient to follow
+    project = space.prior.project if (request.project or boxed) and space.prior is not None else None
     preconditioner = None
     if request.metric is not None:
         preconditioner = MetricPreconditioner(stored_metrics(request.metric, world), label)
     energy = RecoveryEnergy(
         generator,
-        targets.images,
+        targets.aims,
         distance,
         label,
         space=request.space,
         beta=request.penalty,
+        operator=on_generated(request.operator),
         preconditioner=preconditioner,
     )
     runs = []
@@ -199,14 +181,15 @@ def _nearest_starts(
     world: World,
 ) -> Tensor:
     """For each image the nearest of the restart's own prior samples; they are decoded once per model and label."""
-    starts = torch.empty((len(targets.images), generator.space(request.space).dim), device=world.device)
+    phi = on_generated(request.operator)
+    starts = torch.empty((len(targets.aims), generator.space(request.space).dim), device=world.device)
     groups: list[int | None] = [None] if label is None else sorted(set(label.tolist()))
     for group in groups:
         chosen = torch.arange(len(starts), device=world.device)
         if label is not None:
             chosen = chosen[label == group]
         codes, images = _pool(request, restart, group, generator, world)
-        starts[chosen] = codes[_nearest(distance, targets.images[chosen], images)]
+        starts[chosen] = codes[_nearest(distance, phi(targets.aims[chosen]), phi(images))]
     return starts
 
 
