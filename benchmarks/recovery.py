@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from preimage.harness.asking import recovery_of_samples, recovery_of_split
 from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
+from preimage.harness.operators import Identity
 from preimage.harness.options import RecoveryOptions
 from preimage.harness.rows import Rows
 
@@ -59,5 +60,6 @@ class RecoveryBenchmark:
 
 
 def variant(options: RecoveryOptions) -> str:
-    """The suffix of a metric that was measured in another distance than the default one."""
-    return "" if options.distance == "squared-l2" else f"/{options.distance}"
+    """The suffix of a metric that was measured in another distance than the benchmark's own, or under an operator."""
+    distance = "" if options.distance == type(options)().distance else f"/{options.distance}"
+    return distance + ("" if isinstance(options.operator, Identity) else f"/{options.operator.name}")
