@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
-import math
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from preimage.harness.cards import ImageSpec
 from preimage.harness.datasets import known_indices, known_split, to_float
 from preimage.harness.errors import DatasetError
 from preimage.harness.file_hashes import default_cache, hash_files
-
-Resize: TypeAlias = Literal["none", "box", "bilinear", "bicubic", "lanczos"]
-Crop: TypeAlias = Literal["center", "none"]
+from preimage.harness.image_files import Crop, Resize, decoded, natural_shape
 
 SPLITS = ("train", "val", "test")
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-
-_FILTERS = {
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 
 class FolderDataset:
@@ -87,7 +76,8 @@ class FolderDataset:
             for split, paths in self._paths.items()
         }
         first = next(iter(self._paths))
-        self.image = _spec_of(self._folders[first] / self._paths[first][0]) if image is None else image
+        file = self._folders[first] / self._paths[first][0]
+        self.image = natural_shape(file, repr(str(file))) if image is None else image
         if self.image.channels not in (1, 3):
             raise DatasetError(f"data set {name!r}: images have 1 or 3 channels, not {self.image.channels}")
         self._fingerprints: dict[str, str] = {}
@@ -119,26 +109,16 @@ class FolderDataset:
         chosen = known_indices(self, split, indices)
         images = np.empty((len(chosen), *self.image), dtype=np.uint8)
         for k, index in enumerate(chosen.tolist()):
-            images[k] = self._pixels(self._folders[split] / self._paths[split][index])
+            file = self._folders[split] / self._paths[split][index]
+            images[k] = decoded(file, repr(str(file)), self.image, self._resize, self._crop)
         return to_float(images), torch.from_numpy(self._labels[split][chosen])
 
-    def _pixels(self, file: Path) -> NDArray[np.uint8]:
-        channels, height, width = self.image
-        try:
-            with Image.open(file) as opened:
-                image = _converted(opened, channels, file)
-        except DatasetError:
-            raise
-        except Exception as error:  # Pillow's decoders raise anything at all on a broken file
-            raise _unreadable(file, error) from error
-        if image.size != (width, height):
-            if self._resize == "none":
-                raise DatasetError(
-                    f"{str(file)!r} is {image.height}x{image.width}, data set {self.name!r} is "
-                    f"{height}x{width}. Give the size and resize='bilinear', or leave the image out"
-                )
-            image = _fitted(image, height, width, _FILTERS[self._resize], self._crop)
-        return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+    def at(self, image: ImageSpec) -> FolderDataset:
+        """The same files in another shape: cut as these are, resized by the same filter (bilinearly where by none)."""
+        other = copy.copy(self)
+        other.name, other.image, other._fingerprints = f"{self.name}@{image}", image, {}
+        other._resize = "bilinear" if self._resize == "none" else self._resize
+        return other
 
 
 def holds_images(folder: Path) -> bool:
@@ -236,44 +216,3 @@ def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "lost", "other"]
         if error.errno == errno.ELOOP:  # a link to itself
             return "other"
         raise DatasetError(f"cannot read {entry.path!r}: {error.strerror or error}") from error
-
-
-def _spec_of(file: Path) -> ImageSpec:
-    try:
-        with Image.open(file) as opened:
-            grey = opened.mode in ("1", "L", "LA", "La") or opened.mode.startswith("I;16")
-            return ImageSpec(1 if grey else 3, opened.height, opened.width)
-    except Exception as error:  # as above
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: Path, error: Exception) -> DatasetError:
-    return DatasetError(f"cannot read the image {str(file)!r}: {type(error).__name__}: {error}. Repair it or remove it")
-
-
-def _converted(image: Image.Image, channels: int, file: Path) -> Image.Image:
-    """8-bit RGB (3 channels) or luma (1)."""
-    mode = "L" if channels == 1 else "RGB"
-    if image.mode.startswith("I;16"):
-        levels = np.asarray(image).astype(np.float64) / 257
-        return Image.fromarray(np.rint(levels).astype(np.uint8)).convert(mode)
-    if image.mode in ("I", "F"):
-        raise DatasetError(
-            f"{str(file)!r} has pixels of mode {image.mode} (32 bits), whose range is unknown; save it "
-            "with 8 or 16 bits"
-        )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert(mode)
-
-
-def _fitted(image: Image.Image, height: int, width: int, resample: Image.Resampling, crop: Crop) -> Image.Image:
-    if crop == "none":
-        return image.resize((width, height), resample)
-    if image.width * height <= image.height * width:  # the width is the tighter side
-        size = (width, max(height, math.floor(width * image.height / image.width)))
-    else:
-        size = (max(width, math.floor(height * image.width / image.height)), height)
-    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
-    return image.resize(size, resample).crop((left, top, left + width, top + height))

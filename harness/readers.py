@@ -19,8 +19,9 @@ from preimage.harness.cards import ImageSpec
 from preimage.harness.datasets import Dataset, check_pixels, known_indices, known_split, to_float
 from preimage.harness.errors import DatasetError
 from preimage.harness.file_hashes import default_cache, hash_file
-from preimage.harness.folder_reader import SPLITS, Crop, Resize, holds_images
+from preimage.harness.folder_reader import SPLITS, holds_images
 from preimage.harness.folder_reader import FolderDataset as FolderDataset
+from preimage.harness.image_files import Crop, Resize
 from preimage.harness.stored_arrays import StoredArray, idx_array, npz_arrays
 
 NpzSource: TypeAlias = str | Path | tuple[str | Path, str] | tuple[str | Path, str, str | None]

@@ -14,7 +14,7 @@ from torchvision.transforms import functional  # type: ignore[import-untyped]  #
 
 from preimage.harness import FolderDataset, ImageSpec
 from preimage.harness.errors import DatasetError
-from preimage.harness.folder_reader import Resize
+from preimage.harness.image_files import Resize
 
 rng = np.random.default_rng(11)
 GREY = ImageSpec(1, 4, 4)
@@ -108,7 +108,7 @@ def test_without_resizing_the_size_must_be_right(tmp_path: Path) -> None:
     saved(tmp_path, Image.new("L", (6, 4)))
     assert float(only(tmp_path, 1, 4, 6, resize="none").max()) == 0
     with pytest.raises(
-        DatasetError, match=r"a\.png' is 4x6, data set 'd' is 6x4\. Give the size and resize='bilinear'"
+        DatasetError, match=r"a\.png' is 4x6, its data set is 6x4\. Give the size and resize='bilinear'"
     ):
         only(tmp_path, 1, 6, 4, resize="none")
 
@@ -152,3 +152,15 @@ def test_pixels_of_unknown_range_are_refused(tmp_path: Path, mode: str, name: st
     root = saved(tmp_path, Image.new(mode, (4, 4)), name)
     with pytest.raises(DatasetError, match=rf"a\.tif' has pixels of mode {mode} \(32 bits\), whose range is unknown"):
         FolderDataset("d", root, image=GREY).read("test", [0])
+
+
+@pytest.mark.parametrize("resize", get_args(Resize))
+def test_another_shape_is_made_from_the_files(tmp_path: Path, resize: Resize) -> None:
+    root = saved(tmp_path, Image.fromarray(rng.integers(0, 256, (12, 9, 3), dtype=np.uint8)))
+    data = FolderDataset("d", root, resize=resize)
+    small = data.at(GREY)
+    assert (small.name, small.image, data.name, data.image) == ("d@1x4x4", GREY, "d", ImageSpec(3, 12, 9))
+    rule: Resize = "bilinear" if resize == "none" else resize
+    same = FolderDataset("d", root, image=GREY, resize=rule)
+    assert np.array_equal(small.read("test", [0])[0], same.read("test", [0])[0])
+    assert small.fingerprint("test") == same.fingerprint("test") != data.fingerprint("test")
