@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from preimage.adapters.closed_form import family as closed_family
 from preimage.adapters.closed_form.fit import fit_ppca, training_pixels
 from preimage.adapters.embedded import family, gan, train
 from preimage.adapters.embedded.gan import critic_loss, decoder_loss
-from preimage.adapters.embedded.networks import Decoder, DecoderConfig
+from preimage.adapters.embedded.networks import Critic, Decoder, DecoderConfig
 from preimage.adapters.embedded.recipe import Recipe, parse_settings, read_recipe
 from preimage.adapters.embedded.recipe import read_card as read_plain_card
+from preimage.adapters.embedded.vae import negative_elbo
 from preimage.adapters.fashion_mnist.arrays import read_split
 from preimage.harness.cards import Family, ModelCard, read_cards
 from preimage.harness.errors import CardError, GeneratorError, WeightsError
@@ -27,7 +29,9 @@ from preimage.harness.generator import Generator, prepare
 ZOO = Path(embedded.__file__).parent
 CLOSED = Path(closed_form.__file__).parent
 CARDS = {card.name: (card, folder) for folder in (ZOO, CLOSED) for card in read_cards(folder)}
-TRAINED = [name for name, (card, _) in CARDS.items() if card.family == "embedded-decoder"]
+TRAINED = [name for name, (card, _) in CARDS.items() if card.family.startswith("embedded-")]
+AUTOENCODERS = [name for name, (card, _) in CARDS.items() if card.family == "embedded-autoencoder"]
+CHECKPOINTS = [name for name, (card, _) in CARDS.items() if card.parent == "fashion-dcgan"]
 WITH_WEIGHTS = [name for name, (card, _) in CARDS.items() if card.weights is not None]
 TINY = {"dim": 8, "channels": [4, 4, 4], "num_classes": 0, "embedding": 3}
 
@@ -86,7 +90,24 @@ def test_weights_have_the_hash_and_the_place_that_the_card_says(name: str) -> No
     package = "preimage.adapters." + folder.name
     assert card.weights.uri == f"package://{package}/{name}.safetensors"
     assert hashlib.sha256(weights_path(name).read_bytes()).hexdigest() == card.weights.sha256
-    assert weights_path(name).stat().st_size <= 600_000
+    assert weights_path(name).stat().st_size <= 750_000
+
+
+def test_all_weights_together_are_small() -> None:
+    assert sum(weights_path(name).stat().st_size for name in WITH_WEIGHTS) < 12_000_000
+
+
+def test_checkpoints_are_of_one_training() -> None:
+    """Five of them: the parent's training block, cut at the card's step."""
+    whole = read_recipe(read_plain_card(ZOO / "fashion-dcgan.yaml"))
+    steps = [CARDS[name][0].step for name in CHECKPOINTS]
+    assert len(CHECKPOINTS) == len(set(steps)) == 5
+    assert CARDS["fashion-dcgan"][0].step == whole.steps
+    for name in CHECKPOINTS:
+        recipe = read_recipe(read_plain_card(ZOO / f"{name}.yaml"))
+        assert replace(recipe, stop=None) == whole
+        assert recipe.last == recipe.stop == CARDS[name][0].step
+        assert CARDS[name][0].config == CARDS["fashion-dcgan"][0].config
 
 
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
@@ -123,7 +144,18 @@ def test_reference_has_no_weights() -> None:
     assert card.kind == "reference" and card.weights is None
 
 
-@pytest.mark.parametrize("objective, settings", [("gan", {"loss": "hinge"}), ("gan", {}), ("glo", {})])
+@pytest.mark.parametrize(
+    "objective, settings",
+    [
+        ("gan", {"loss": "hinge"}),
+        ("gan", {}),
+        ("gan", {"loss": "wasserstein", "critic_steps": 2, "penalty": 10.0}),
+        ("glo", {}),
+        ("autoencoder", {}),
+        ("autoencoder", {"adversarial": 0.01}),
+        ("vae", {}),
+    ],
+)
 @pytest.mark.parametrize("num_classes", [0, 10])
 def test_training_depends_on_the_seed_alone(
     objective: str, settings: dict[str, object], num_classes: int, monkeypatch: pytest.MonkeyPatch
@@ -135,7 +167,8 @@ def test_training_depends_on_the_seed_alone(
     once, twice = (train.shipped_weights(train.train(card | {"training": training})) for _ in range(2))
     other = train.shipped_weights(train.train(card | {"training": training | {"seed": 6}}))
     assert all(torch.equal(once[key], twice[key]) for key in once)
-    assert not torch.equal(once["layers.1.weight"], other["layers.1.weight"])
+    first = next(key for key in once if key.endswith("layers.1.weight"))
+    assert not torch.equal(once[first], other[first])
     assert torch.equal(before, torch.random.get_rng_state()), "training touched the global random state"
 
 
@@ -177,9 +210,43 @@ def test_a_file_that_is_no_card_is_told_apart(tmp_path: Path) -> None:
         read_plain_card(tmp_path / "x.yaml")
 
 
+def test_a_training_that_is_stopped_ships_its_state_at_that_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after 2 of 4 steps it is what the whole training was then; the learning rate follows all 4."""
+    monkeypatch.setattr(gan, "SETTLE_BATCHES", 1)
+    seen: list[int] = []
+    monkeypatch.setattr(train, "print_losses", lambda step, losses: seen.append(step))
+    card = {"name": "tiny", "dataset": "fashion-mnist", "trained_on": 12, "config": TINY}
+    training = {"objective": "gan", "steps": 4, "batch": 6, "seed": 5, "stop": 2}
+    train.train(card | {"training": training})
+    assert seen == [1, 2]
+
+
+def test_the_gradient_penalty_is_that_of_a_known_slope() -> None:
+    """A critic whose slope is 3 everywhere: (3 - 1)^2."""
+    critic = Critic(normalised=False)
+    slope = torch.full((784,), 3 / 28)
+    critic.features = torch.nn.Flatten()
+    critic.score = torch.nn.Linear(784, 1)
+    with torch.no_grad():
+        critic.score.weight.copy_(slope / 2)  # the critic sees 2 x - 1
+    images = torch.rand(4, 1, 28, 28)
+    penalty = gan.gradient_penalty(critic, images, 1 - images, None, torch.rand(4))
+    assert penalty.item() == pytest.approx(4.0, rel=1e-4)
+
+
+def test_the_evidence_bound_is_the_gaussian_one() -> None:
+    """At mse s2 and a posterior N(1, 4) in every of 2 dimensions: D/2 log s2 + KL."""
+    image = torch.zeros(3, 1, 2, 2)
+    mean, log_var = torch.ones(3, 2), torch.full((3, 2), float(np.log(4.0)))
+    loss, mse = negative_elbo(image, image + 0.1, mean, log_var)
+    kl = torch.distributions.kl_divergence(torch.distributions.Normal(1.0, 2.0), torch.distributions.Normal(0.0, 1.0))
+    assert mse.item() == pytest.approx(0.01)
+    assert loss.item() == pytest.approx(2 * np.log(0.01) + 2 * kl.item(), rel=1e-5)
+
+
 def test_adversarial_losses_fall_where_they_should() -> None:
     low, high = torch.full((3,), -2.0), torch.full((3,), 2.0)
-    for loss in ("hinge", "non-saturating"):
+    for loss in ("hinge", "non-saturating", "wasserstein"):
         assert critic_loss(loss, real=high, fake=low) < critic_loss(loss, real=low, fake=high)
         assert decoder_loss(loss, fake=high) < decoder_loss(loss, fake=low)
     assert parse_settings(Recipe, {"objective": "gan", "steps": 1, "batch": 2, "seed": 0}).settings == {}
@@ -235,6 +302,26 @@ def test_glo_recovers_its_training_images_far_better_than_others() -> None:
     seen = recovery_errors(generator, images_of("train", 16), steps=200).median()
     unseen = recovery_errors(generator, images_of("test", 16), steps=200).median()
     assert 3 * seen < unseen
+
+
+@pytest.mark.parametrize("name", AUTOENCODERS)
+def test_encoders_give_back_what_they_were_trained_on(name: str) -> None:
+    """Training images come back; their codes are standard in every coordinate, so N(0, I) is a prior for them."""
+    card, generator = CARDS[name][0], load(name)
+    images = images_of("train", min(1024, card.trained_on or 0))
+    code = generator.encode(images)
+    error = (generator.decode(code) - images).square().flatten(1).mean(dim=1).median()
+    other = images_of("test", 256)
+    unseen = (generator.decode(generator.encode(other)) - other).square().flatten(1).mean(dim=1).median()
+    assert error < 0.02
+    assert error < unseen
+    assert code.mean(dim=0).abs().max() < 0.6 and 0.5 < code.std(dim=0).mean() < 1.5
+
+
+def test_conditional_vae_samples_look_like_their_class() -> None:
+    generator = load("fashion-cvae")
+    label = torch.arange(10).repeat(20)
+    assert (kinds(generator.decode(codes(generator, 200), label)) == label).float().mean() > 0.6
 
 
 def test_ppca_is_the_maximum_likelihood_fit() -> None:
