@@ -10,6 +10,7 @@ import click
 from preimage.harness.errors import DuplicateName, PreimageError, UnknownName, UsageError
 from preimage.harness.verbs.checking import check
 from preimage.harness.verbs.comparing import compare
+from preimage.harness.verbs.examining import doctor
 from preimage.harness.verbs.listing import list_, plugins, show
 from preimage.harness.verbs.merging import merge
 from preimage.harness.verbs.running import demo, run
@@ -72,7 +73,7 @@ def cli() -> None:
     """
 
 
-for command in (check, compare, demo, list_, merge, plugins, run, scores, show, summarise):
+for command in (check, compare, demo, doctor, list_, merge, plugins, run, scores, show, summarise):
     cli.add_command(command)
 
 
