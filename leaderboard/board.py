@@ -10,25 +10,33 @@ from typing import Any
 from preimage.leaderboard import words
 from preimage.leaderboard.interval_bars import Axis, Bar, axis_of
 from preimage.leaderboard.records import Entry, Figure, Metric, ModelRecord
+from preimage.leaderboard.ties import Paired, Standing, standings, unpaired
 
 P_FLAG, GAP_FLAG = 0.01, 0.10  # Webster et al., CVPR 2019
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A score as it is printed."""
+    """A score as it is printed, and the number itself, which columns are sorted by."""
 
     value: str
     interval: str
+    raw: float
 
 
 @dataclass(frozen=True)
 class Line:
-    """A model on a board. rank: None for references and baselines. tied: its interval overlaps the leader's."""
+    """A model on a board. rank, standing: None for references and baselines.
+
+    difference: that of its standing, as it is printed. bracket: how the mark of its group runs through the line:
+    "one", "first", "inside", "last", or "" outside of any.
+    """
 
     rank: int | None
     model: ModelRecord
-    tied: bool
+    standing: Standing | None
+    difference: Cell | None
+    bracket: str
     flags: tuple[str, ...]
     cells: tuple[Cell | None, ...]
     bar: Bar | None
@@ -52,12 +60,23 @@ class Board:
         """The metric that ranks."""
         return self.columns[0]
 
+    @property
+    def groups(self) -> int:
+        """How many groups of models can be told apart."""
+        return max((line.standing.group for line in self.lines if line.standing is not None), default=0)
 
-def boards_of(entries: Sequence[Entry]) -> list[Board]:
+    @property
+    def rules(self) -> tuple[bool, bool]:
+        """Whether paired differences decided ties, and whether overlapping intervals did."""
+        compared = [line.standing for line in self.lines if line.standing and line.standing.against]
+        return any(s.difference for s in compared), any(s.difference is None for s in compared)
+
+
+def boards_of(entries: Sequence[Entry], paired: Paired = unpaired) -> list[Board]:
     """The boards of a benchmark on a data set in a suite: one per protocol, the one with most models first.
 
     Scores that were measured with other options or another version of the benchmark do not compare, so they never
-    share a table.
+    share a table. paired: how two models are compared on the same images.
     """
     groups: dict[tuple[int, str], list[Entry]] = {}
     for entry in entries:
@@ -65,32 +84,32 @@ def boards_of(entries: Sequence[Entry]) -> list[Board]:
             key = (entry.evaluation.version, json.dumps(entry.evaluation.options, sort_keys=True))
             groups.setdefault(key, []).append(entry)
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), -item[0][0], item[0][1]))
-    return [_board(group) for _, group in ordered]
+    return [_board(group, paired) for _, group in ordered]
 
 
-def _board(entries: Sequence[Entry]) -> Board:
+def _board(entries: Sequence[Entry], paired: Paired) -> Board:
     benchmark = entries[0].benchmark
     metrics = {name: figure.metric for entry in entries for name, figure in entry.figures.items()}
     columns = tuple(metrics[name] for name in sorted(metrics, key=benchmark.order))
     first = columns[0]
     ordered = sorted(entries, key=lambda entry: _place(entry, first))
     ranks = _ranks(ordered, first)
-    leader = next((entry.figures[first.name] for entry, rank in zip(ordered, ranks, strict=True) if rank == 1), None)
+    ranked = [entry for entry, rank in zip(ordered, ranks, strict=True) if rank is not None]
+    stand = dict(zip((e.model.name for e in ranked), standings(ranked, first.name, paired), strict=True))
     mark = GAP_FLAG if first.name.split("/")[0] == "mre_gap" else None
-    axis = axis_of([e.figures[first.name] for e in entries if first.name in e.figures], leader, mark)
+    having = [entry.figures[first.name] for entry in ordered if first.name in entry.figures]
+    axis = axis_of(having, ranked[0].figures[first.name] if ranked else None, mark)
     places = {
         column.name: column_decimals([e.figures[column.name] for e in entries if column.name in e.figures])
         for column in columns
     }
-    lines = tuple(_line(entry, rank, columns, places, axis, leader) for entry, rank in zip(ordered, ranks, strict=True))
-    return Board(
-        entries[0].evaluation.options,
-        columns,
-        lines,
-        axis,
-        benchmark.name == "overfitting",
-        entries[0].evaluation.version,
+    groups = [stand[e.model.name].group if e.model.name in stand else None for e in ordered]
+    lines = tuple(
+        _line(entry, rank, stand.get(entry.model.name), bracket, columns, places, axis)
+        for entry, rank, bracket in zip(ordered, ranks, _brackets(groups), strict=True)
     )
+    flagged, version = benchmark.name == "overfitting", entries[0].evaluation.version
+    return Board(entries[0].evaluation.options, columns, lines, axis, flagged, version)
 
 
 def _place(entry: Entry, first: Metric) -> tuple[bool, float, str]:
@@ -114,26 +133,50 @@ def _ranks(ordered: Sequence[Entry], first: Metric) -> list[int | None]:
     return ranks
 
 
+def _brackets(groups: Sequence[int | None]) -> list[str]:
+    """How the marks of groups run through the lines; a line of no group within a group is passed through."""
+    found = []
+    for place, group in enumerate(groups):
+        before = next((g for g in reversed(groups[:place]) if g is not None), None)
+        after = next((g for g in groups[place + 1 :] if g is not None), None)
+        if group is None:
+            found.append("inside" if before is not None and before == after else "")
+        else:
+            found.append(
+                {(0, 0): "one", (0, 1): "first", (1, 1): "inside"}.get((before == group, after == group), "last")
+            )
+    return found
+
+
 def _line(
     entry: Entry,
     rank: int | None,
+    standing: Standing | None,
+    bracket: str,
     columns: Sequence[Metric],
     places: Mapping[str, int],
     axis: Axis | None,
-    leader: Figure | None,
 ) -> Line:
-    first = entry.figures.get(columns[0].name)
+    name = columns[0].name
+    first = entry.figures.get(name)
     cells = tuple(cell_of(entry.figures[c.name], places[c.name]) if c.name in entry.figures else None for c in columns)
-    tied = bool(rank and first and leader and first is not leader and overlap(first, leader))
-    bar = axis.bar(first, floor_of(entry, columns[0].name)) if axis is not None and first is not None else None
-    return Line(rank, entry.model, tied, flags_of(entry), cells, bar, first.n if first is not None else 0, entry)
+    bar = axis.bar(first, floor_of(entry, name)) if axis is not None and first is not None else None
+    n = first.n if first is not None else 0
+    apart = _difference_cell(standing, places[name]) if standing is not None else None
+    return Line(rank, entry.model, standing, apart, bracket, flags_of(entry), cells, bar, n, entry)
 
 
-def overlap(one: Figure, other: Figure) -> bool:
-    """Whether the 95 % intervals of two figures share a value; a figure without interval is a point."""
-    low, high = (one.value if end is None else end for end in (one.low, one.high))
-    other_low, other_high = (other.value if end is None else end for end in (other.low, other.high))
-    return low <= other_high and other_low <= high
+def _difference_cell(standing: Standing, places: int) -> Cell | None:
+    """A paired difference with its sign, in the decimals that its own interval deserves."""
+    found = standing.difference
+    if found is None:
+        return None
+    places = max(places, words.decimals([found.value], [found.high - found.low]))
+    sign = "+" if found.value > 0 else ""
+    reach = max(abs(found.low), abs(found.high))
+    return Cell(
+        sign + words.number(found.value, places, reach), words.interval(found.low, found.high, places), found.value
+    )
 
 
 def floor_of(entry: Entry, metric: str) -> Figure | None:
@@ -166,7 +209,9 @@ def column_decimals(figures: Sequence[Figure]) -> int:
 def cell_of(figure: Figure, places: int) -> Cell:
     """A figure as it is printed."""
     reach = max(abs(figure.low or 0.0), abs(figure.high or 0.0))
-    return Cell(words.number(figure.value, places, reach), words.interval(figure.low, figure.high, places))
+    return Cell(
+        words.number(figure.value, places, reach), words.interval(figure.low, figure.high, places), figure.value
+    )
 
 
 def protocol_in_short(suite: str, options: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +17,11 @@ class SiteError(PreimageError):
     """The folder of a site cannot be written without touching what is not ours."""
 
 
-def write_site(out: Path, files: Mapping[str, bytes]) -> None:
+Content = bytes | Path
+"""What a file of the site holds: bytes, or a copy of another file."""
+
+
+def write_site(out: Path, files: Mapping[str, Content]) -> None:
     """Make the folder hold these files, by path, and a manifest of them.
 
     Files of a former build that are no longer made are removed. Raises SiteError, before anything is written, for a
@@ -32,7 +37,10 @@ def write_site(out: Path, files: Mapping[str, bytes]) -> None:
         for name, content in sorted(files.items()):
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            if isinstance(content, Path):
+                shutil.copyfile(content, path)
+            else:
+                path.write_bytes(content)
         for name in sorted(former - set(files)):
             _remove(out, name)
         _write_manifest(out, files)

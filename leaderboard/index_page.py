@@ -1,70 +1,67 @@
-"""``index.html``: what a visitor has to know, then every board."""
+"""``index.html``: what a visitor has to know, every data set at a glance, and every board, cut where it is long."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from preimage.harness.results import Results
 from preimage.leaderboard.album import Album
-from preimage.leaderboard.board import Board, boards_of
 from preimage.leaderboard.exhibit import Exhibit, exhibit_of
-from preimage.leaderboard.records import BenchmarkRecord, Entry, Records, precedence
+from preimage.leaderboard.overview import Overview, overview_of
+from preimage.leaderboard.records import Records
+from preimage.leaderboard.sections import REASON, TRACE, Section, choices_of
 from preimage.leaderboard.slugs import slug
 
-TRACE, REASON = 4000, 600  # characters of a traceback and of a reason that the page shows; the model's page has more
-
-
-@dataclass(frozen=True)
-class Section:
-    """A benchmark on a data set in a suite: its boards, and the models it refused or that failed."""
-
-    anchor: str
-    benchmark: BenchmarkRecord
-    suite: str
-    boards: tuple[Board, ...]
-    refused: tuple[Entry, ...]
-    failed: tuple[Entry, ...]
+MOST_BYTES = 260_000  # of a page; its style and script come on top
+EXHIBITED = 16  # models
+CUTS = ((10_000, 10_000), (25, 250), (12, 150), (6, 100), (3, 60), (0, 40), (0, 10))
+"""Lines of each board and of each overview that the page tries to show, until it is small enough."""
 
 
 @dataclass(frozen=True)
 class DatasetPart:
-    """A data set: its exhibit and its sections."""
+    """A data set: its exhibit, its overview and its sections."""
 
     name: str
-    anchor: str
     exhibit: Exhibit | None
+    overview: Overview
     sections: tuple[Section, ...]
 
+    @property
+    def slug(self) -> str:
+        return slug(self.name)
 
-def index_context(results: Results, records: Records, album: Album) -> Mapping[str, Any]:
+    @property
+    def anchor(self) -> str:
+        """Its name in addresses; ``~~`` at its end keeps it apart from those of sections."""
+        return f"{self.slug}~~"
+
+
+def index_context(results: Results, records: Records, sections: Sequence[Section], album: Album) -> Mapping[str, Any]:
     """What the template of the page is given."""
-    grouped: dict[str, dict[tuple[str, str], list[Entry]]] = {}
-    for entry in records.entries:
-        evaluation = entry.evaluation
-        of_dataset = grouped.setdefault(evaluation.dataset, {})
-        of_dataset.setdefault((evaluation.benchmark, evaluation.suite), []).append(entry)
-    parts = [_part(results, album, dataset, groups) for dataset, groups in sorted(grouped.items())]
-    return {"data": parts, "trace_length": TRACE, "reason_length": REASON}
+    parts = []
+    for dataset, group in groupby(sections, key=lambda section: section.dataset):
+        of = tuple(group)
+        exhibit = exhibit_of(results, album, [board for section in of for board in section.boards])
+        parts.append(DatasetPart(dataset, exhibit, overview_of(of), of))
+    return {
+        "data": parts,
+        "choices": choices_of(list(sections)),
+        "counts": (len(records.models), len({section.benchmark.name for section in sections}), len(parts)),
+        "trace_length": TRACE,
+        "reason_length": REASON,
+        "exhibited": EXHIBITED,
+    }
 
 
-def _part(results: Results, album: Album, dataset: str, groups: Mapping[tuple[str, str], list[Entry]]) -> DatasetPart:
-    sections = tuple(
-        _section(dataset, benchmark, suite, entries)
-        for (benchmark, suite), entries in sorted(groups.items(), key=lambda item: (precedence(item[0][0]), item[0]))
-    )
-    exhibit = exhibit_of(results, album, [board for section in sections for board in section.boards])
-    return DatasetPart(dataset, f"data-{slug(dataset)}", exhibit, sections)
-
-
-def _section(dataset: str, benchmark: str, suite: str, entries: list[Entry]) -> Section:
-    anchor = "-".join(["board", slug(dataset), slug(benchmark), *([slug(suite)] if suite else [])])
-    return Section(
-        anchor,
-        entries[0].benchmark,
-        suite,
-        tuple(boards_of(entries)),
-        tuple(e for e in entries if e.evaluation.status == "refused"),
-        tuple(e for e in entries if e.evaluation.status == "failed"),
-    )
+def fitting(render: Callable[[int, int], bytes]) -> bytes:
+    """The page with as many lines as fit into its size. render: makes it with so many lines per board and overview."""
+    page = b""
+    for lines, rows in CUTS:
+        page = render(lines, rows)
+        if len(page) <= MOST_BYTES:
+            break
+    return page

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from preimage.leaderboard.records import Figure
 from preimage.leaderboard.scales import NOTHING, Scale, Tick, linear_scale, log_scale
 
-WIDTH, HEIGHT, MARGIN = 170, 26, 8
+WIDTH, MARGIN = 150, 8
+MIDDLE = 18  # pixels from the top of a line to its bar
 SPAN = 5
 
 

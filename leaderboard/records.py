@@ -33,11 +33,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class BenchmarkRecord:
-    """A benchmark: what it asks and its metrics, the one that ranks first."""
+    """A benchmark: what it asks, its metrics, the one that ranks first, its formula where it tells one."""
 
     name: str
     question: str
     metrics: Mapping[str, Metric]
+    formula: str = ""
 
     def metric(self, name: str) -> Metric:
         """The metric, or that which a variant (``accuracy/l2``) is of."""
@@ -115,7 +116,7 @@ def read_records(results: Results) -> Records:
         figures = {row["metric"]: _figure(row, benchmark) for row in mine}
         ordered = {name: figures[name] for name in sorted(figures, key=benchmark.order)}
         entries.append(Entry(evaluation, models[evaluation.model], benchmark, ordered))
-    reported = results.query("SELECT * FROM reported ORDER BY model, dataset, metric, source")
+    reported = results.query("SELECT * FROM reported ORDER BY benchmark, suite, dataset, model, metric, source")
     return Records(tuple(models.values()), tuple(entries), tuple(scores), tuple(reported))
 
 
@@ -128,7 +129,7 @@ def _benchmark(row: Mapping[str, Any]) -> BenchmarkRecord:
     metrics = {
         name: Metric(name, told["unit"], told["better"], told["meaning"]) for name, told in row["metrics"].items()
     }
-    return BenchmarkRecord(row["name"], row["question"], metrics)
+    return BenchmarkRecord(row["name"], row["question"], metrics, row["formula"])
 
 
 def _figure(row: Mapping[str, Any], benchmark: BenchmarkRecord) -> Figure:

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from preimage.harness.results import StoredEvaluation
 from preimage.leaderboard import words
-from preimage.leaderboard.board import boards_of, flags_of, overlap
+from preimage.leaderboard.board import boards_of, flags_of
 from preimage.leaderboard.histogram import BINS, Sample, histogram_of
 from preimage.leaderboard.interval_bars import MARGIN, WIDTH, axis_of
 from preimage.leaderboard.records import BenchmarkRecord, Entry, Figure, Metric, ModelRecord
 from preimage.leaderboard.scales import Scale, linear_scale, log_scale
 from preimage.leaderboard.slugs import slug
+from preimage.leaderboard.ties import overlap
 
 MSE = Metric("mse", "squared pixel", "lower", "error")
 
@@ -148,13 +149,16 @@ def test_models_rank_by_the_first_metric_and_references_do_not() -> None:
         entry("same", figure(0.2, 0.18, 0.26)),
     ]
     [board] = boards_of(entries)
-    assert [(line.model.name, line.rank, line.tied) for line in board.lines] == [
-        ("1nn", None, False),
-        ("a", 1, False),
-        ("same", 1, True),
-        ("b", 3, True),
-        ("mean", None, False),
-        ("c", 4, False),
+    groups = [line.standing.group if line.standing else None for line in board.lines]
+    assert [
+        (line.model.name, line.rank, group, line.bracket) for line, group in zip(board.lines, groups, strict=True)
+    ] == [
+        ("1nn", None, None, ""),
+        ("a", 1, 1, "first"),
+        ("same", 1, 1, "inside"),
+        ("b", 3, 1, "last"),
+        ("mean", None, None, ""),
+        ("c", 4, 2, "one"),
     ]
 
 
