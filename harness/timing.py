@@ -1,14 +1,57 @@
-"""How long a generator evaluation takes: from blocks measured before, else timed."""
+"""How long work will take: seconds per generator evaluation and how many are spent, both as measured before."""
 
 from __future__ import annotations
 
+import json
 import time
 
 import torch
 
+from preimage.harness.plan import Work
 from preimage.harness.requests import Request
 from preimage.harness.results import Results
 from preimage.harness.world import World
+
+
+def expected_seconds(work: Work, world: World) -> float:
+    """Seconds that the missing blocks will take in one process."""
+    if not work.evaluations:
+        return 0.0
+    return expected_evaluations(work, world) * seconds_per_evaluation(work.request, world)
+
+
+def expected_evaluations(work: Work, world: World) -> float:
+    """How many generator evaluations the missing blocks will take.
+
+    All of their budget where no image can stop early; else as many per image as stored blocks took with the same
+    solver, of the same model where there are any; without such blocks the budget.
+    """
+    if work.request.spends_all:
+        return work.evaluations
+    per_budget = world.keep(("spent", work.key), lambda: _spent_share(work.request, world))
+    return work.evaluations * per_budget
+
+
+def _spent_share(request: Request, world: World) -> float:
+    """The share of their budget that stored searches with the request's solver spent; 1 where there are none."""
+    if world.database is None or not world.database.is_file():
+        return 1.0
+    described = request.describe()
+    with Results(world.database) as results:
+        found = results.query(
+            "SELECT r.model = ? AS own, sum(b.evaluations) AS evaluations, sum(b.rows) AS rows "
+            "FROM block b JOIN request r ON r.key = b.request WHERE r.kind = ? "
+            "AND json_extract(r.description, '$.solver') = json(?) "
+            "AND json_extract(r.description, '$.restarts') IS ? GROUP BY own ORDER BY own DESC",
+            request.model.name,
+            request.kind,
+            json.dumps(described.get("solver"), sort_keys=True),
+            described.get("restarts"),
+        )
+    budget = request.evaluations(1) / max(
+        1, int(described.get("labels") or 1) if described.get("label") == "every" else 1
+    )
+    return min(1.0, found[0]["evaluations"] / found[0]["rows"] / budget) if found else 1.0
 
 
 def seconds_per_evaluation(request: Request, world: World) -> float:

@@ -190,7 +190,7 @@ def _print_plan(plan: Plan, world: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from preimage.harness.timing import seconds_per_evaluation
+    from preimage.harness.timing import expected_seconds
 
     out = console()
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -202,15 +202,16 @@ def _print_plan(plan: Plan, world: Any) -> None:
         "images",
         "blocks",
         "stored",
-        "evaluations (at most)",
+        "evaluations",
         "time",
     ):
         table.add_column(column, justify="left" if column in ("request", "measurement", "model", "of") else "right")
-    total, seconds = 0, 0.0
+    total, seconds, exact = 0, 0.0, True
     for work in plan.work:
         blocks = len(work.request.blocks(work.count))
-        took = work.evaluations * seconds_per_evaluation(work.request, world) if work.evaluations else 0.0
+        took = expected_seconds(work, world)
         total, seconds = total + work.evaluations, seconds + took
+        exact = exact and work.request.spends_all
         table.add_row(
             work.key[:12],
             work.request.kind,
@@ -219,7 +220,7 @@ def _print_plan(plan: Plan, world: Any) -> None:
             f"{work.count:,}",
             str(blocks),
             str(blocks - len(work.missing)),
-            f"{work.evaluations:,}",
+            f"{'' if work.request.spends_all else '<= '}{work.evaluations:,}",
             _duration(took),
         )
     out.print(table)
@@ -230,8 +231,8 @@ def _print_plan(plan: Plan, world: Any) -> None:
                 f"{escape(evaluation.reason)}"
             )
     out.print(
-        f"{len(plan.work)} requests, {sum(len(w.missing) for w in plan.work)} blocks to measure, at most {total:,} "
-        f"generator evaluations, about {_duration(seconds)} in one process"
+        f"{len(plan.work)} requests, {sum(len(w.missing) for w in plan.work)} blocks to measure, "
+        f"{'' if exact else 'at most '}{total:,} generator evaluations, about {_duration(seconds)} in one process"
     )
 
 
