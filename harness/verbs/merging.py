@@ -10,7 +10,7 @@ import click
 from preimage.harness.verbs.arguments import console, database
 
 if TYPE_CHECKING:
-    from preimage.harness.merging import Conflicts
+    from preimage.harness.joining import Conflicts
 
 
 @click.command()
@@ -37,7 +37,7 @@ def merge(inputs: tuple[str, ...], conflicts: Conflicts, db: str) -> None:
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    from preimage.harness.merging import Merged
+    from preimage.harness.joining import Merged
     from preimage.harness.merging import merge as merge_databases
 
     err = console(err=True)

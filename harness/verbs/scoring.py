@@ -25,7 +25,7 @@ Row = dict[str, Any]
 @click.option("--json", "form", flag_value="json", help="a list of objects with the columns of the view `score`")
 @click.option("--csv", "form", flag_value="csv", help="the same as comma-separated values")
 @click.option("--markdown", "form", flag_value="markdown", help="a table for a README")
-@click.option("--latex", "form", flag_value="latex", help="a table for a paper")
+@click.option("--latex", "form", flag_value="latex", help="a table for a paper, of the package booktabs")
 @database
 def scores(
     models: tuple[str, ...],
@@ -59,10 +59,10 @@ def scores(
         click.echo(scores_json(rows), nl=False)
     elif form == "csv":
         click.echo(scores_csv(rows), nl=False)
-    elif form == "markdown":
-        click.echo(_markdown(rows))
-    elif form == "latex":
-        click.echo(_latex(rows))
+    elif form in ("markdown", "latex"):
+        from preimage.harness.verbs.score_tables import latex_table, markdown_table
+
+        click.echo(markdown_table(rows) if form == "markdown" else latex_table(rows))
     else:
         console().print(score_table(rows))
 
@@ -79,60 +79,30 @@ def score_table(rows: list[Row]) -> Table:
         table.add_column(column, justify="right")
     table.add_column("unit")
     for row in rows:
-        names = [escape(str(row[c])) for c in ("dataset", "benchmark", "suite", "model")]
+        names = [escape(printable(str(row[c]))) for c in ("dataset", "benchmark", "suite", "model")]
         if row["status"] == "ok":
-            table.add_row(
-                *names, escape(row["metric"]), number(row["value"]), interval(row), str(row["n"]), escape(row["unit"])
-            )
+            metric, unit = escape(printable(row["metric"])), escape(printable(row["unit"]))
+            table.add_row(*names, metric, number(row["value"]), interval(row), str(row["n"]), unit)
         else:
-            table.add_row(*names, f"{row['status']}: {escape(row['reason'])}")
+            table.add_row(*names, f"{row['status']}: {escape(printable(row['reason']))}")
     return table
 
 
+def printable(text: str) -> str:
+    """The text on one line, without characters that would do something to a terminal or a page."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def number(value: float | None) -> str:
-    """Four significant digits."""
-    return "" if value is None else f"{value:.4g}"
+    """Four significant digits; all digits before the point where there are more."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if 1e4 <= abs(round(value)) < 1e9 else f"{value:.4g}"
 
 
 def interval(row: Row) -> str:
     """``[low, high]``, or nothing where there is none."""
     return "" if row["low"] is None else f"[{number(row['low'])}, {number(row['high'])}]"
-
-
-_SHORT = ("dataset", "benchmark", "suite", "model", "metric")
-
-
-def _cells(row: Row) -> list[str]:
-    said = (
-        [number(row["value"]), interval(row), str(row["n"])]
-        if row["status"] == "ok"
-        else [row["status"], row["reason"], ""]
-    )
-    return [str(row[c]) for c in _SHORT] + said
-
-
-def _markdown(rows: list[Row]) -> str:
-    head = [*_SHORT, "value", "95 % interval", "n"]
-    lines = [
-        head,
-        ["---"] * 5 + ["---:"] * 3,
-        *([c.replace("|", "\\|").replace("\n", " ") for c in _cells(row)] for row in rows),
-    ]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _latex(rows: list[Row]) -> str:
-    special = {c: f"\\{c}" for c in "&%$#_{}"} | {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-    }
-    body = [
-        " & ".join("".join(special.get(c, c) for c in cell.replace("\n", " ")) for cell in _cells(row)) + r" \\"
-        for row in rows
-    ]
-    head = " & ".join([*_SHORT, "value", r"95\,\% interval", "n"]) + r" \\"
-    return "\n".join([r"\begin{tabular}{lllllrrr}", r"\hline", head, r"\hline", *body, r"\hline", r"\end{tabular}"])
 
 
 @click.command()
