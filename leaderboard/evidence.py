@@ -1,60 +1,24 @@
-"""What the rows of a model show: its samples, images beside their recoveries, the law of its errors."""
+"""What the rows of a model show: its samples, images beside their recoveries, the laws of its errors and codes."""
 
 from __future__ import annotations
 
 import statistics
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from preimage.harness.results import Results
 from preimage.leaderboard import words
 from preimage.leaderboard.album import Album, Picture
+from preimage.leaderboard.code_law import NORM, OUTSIDE, CodeLaw, code_law_of
 from preimage.leaderboard.histogram import Histogram, Sample, histogram_of
+from preimage.leaderboard.measured import SAMPLES, Measured, Values, values_of
 from preimage.leaderboard.records import Entry, ModelRecord
 
-SAMPLES = "the model's own samples"
-_ORDER = {"train": 0, "val": 1, "test": 2}
+MOST_FAMILIES = 8  # protocols whose rows a page shows, those of most benchmarks first; all requests are listed
+MOST_OTHERS = 5  # groups of other images in one histogram
+FEWER = 12  # pairs shown of images that are not the data set's own
 _STYLES = {"train": "train", "val": "val", "test": "test", SAMPLES: "own"}
-
-
-@dataclass
-class Measured:
-    """A request of a model: what it names, how many images were asked of it, by which roles of which benchmarks."""
-
-    key: str
-    description: Mapping[str, Any]
-    count: int
-    roles: list[str]
-    evaluations: int
-    seconds: float
-    complete: bool
-
-    @property
-    def images(self) -> str:
-        """Which images: a split's name, or the model's own samples."""
-        images = self.description.get("images")
-        if not isinstance(images, Mapping):
-            return "images"
-        return SAMPLES if images.get("is") == "samples" else str(images.get("split", "images"))
-
-    @property
-    def title(self) -> str:
-        """What a heading calls the images."""
-        if self.images == SAMPLES:
-            return SAMPLES
-        return f"{'training' if self.images == 'train' else words.shown(self.images, 40)} images"
-
-    @property
-    def place(self) -> tuple[int, str]:
-        """Training images first, own samples last."""
-        return 9 if self.images == SAMPLES else _ORDER.get(self.images, 5), self.images
-
-    @property
-    def one_row_each(self) -> bool:
-        """Whether every image was recovered once, not under every label."""
-        return self.description.get("kind") in ("recovery", "neighbours") and self.description.get("label") != "every"
+VALUES = ("mse", "distance", NORM, OUTSIDE)
 
 
 @dataclass(frozen=True)
@@ -62,7 +26,7 @@ class Group:
     """The errors of one request in numbers, and its images beside their recoveries."""
 
     measured: Measured
-    errors: tuple[float, ...]
+    n: int
     median: str
     outcomes: str
     pairs: Picture | None
@@ -78,30 +42,10 @@ class Evidence:
     groups: tuple[Group, ...]
     samples: Picture | None
     histogram: Histogram | None
+    others: tuple[Histogram, ...]
+    """Errors of changed images and of other data sets, beside those of unseen images."""
     value: str
-
-
-def measured_of(results: Results, entries: Sequence[Entry]) -> dict[str, Measured]:
-    """Every request of a model's evaluations, by key."""
-    found: dict[str, Measured] = {}
-    for entry in entries:
-        for ask in entry.evaluation.asks:
-            role = f"{entry.evaluation.benchmark}: {ask.role}"
-            if ask.request not in found:
-                evaluations, seconds = results.cost(ask.request)
-                found[ask.request] = Measured(
-                    ask.request, results.description(ask.request), ask.count, [], evaluations, seconds, False
-                )
-            known = found[ask.request]
-            known.count = max(known.count, ask.count)
-            if role not in known.roles:
-                known.roles.append(role)
-    for known in found.values():
-        block = known.description.get("block")
-        blocks = -(-known.count // block) if isinstance(block, int) and block > 0 else 0
-        counted = "SELECT count(*) AS n FROM block WHERE request = ? AND number < ?"
-        known.complete = 0 < blocks == results.query(counted, known.key, blocks)[0]["n"]
-    return found
+    codes: CodeLaw | None
 
 
 @dataclass
@@ -128,35 +72,77 @@ def evidence_of(
         near = [family for family in families if family.keys & keys]
         joined = _Family(keys.union(*(f.keys for f in near)), [e for f in near for e in f.entries] + [entry])
         families = [family for family in families if family not in near] + [joined]
-    return [_evidence(results, album, model, family, [measured[key] for key in family.keys]) for family in families]
+    families = sorted(families, key=lambda family: -len(family.entries))[:MOST_FAMILIES]
+    shown = [measured[key] for key in sorted({key for family in families for key in family.keys})]
+    found = values_of(results, shown, VALUES)
+    pictures = {one.key: results.pictures(one.key) for one in shown}
+    return [
+        _evidence(results, album, model, family, [measured[key] for key in family.keys], found, pictures)
+        for family in families
+    ]
 
 
 def _evidence(
-    results: Results, album: Album, model: ModelRecord, family: _Family, measured: Sequence[Measured]
+    results: Results,
+    album: Album,
+    model: ModelRecord,
+    family: _Family,
+    measured: Sequence[Measured],
+    found: Mapping[str, Values],
+    pictures: Mapping[str, Mapping[str, bytes]],
 ) -> Evidence:
     measured = sorted(measured, key=lambda m: (m.place, m.key))
-    rows = [results.rows(one.key, one.count) for one in measured]
-    value = "mse" if all("mse" in found.values for found in rows) else "distance"
-    groups, samples, shown = [], None, []
-    for one, found in zip(measured, rows, strict=True):
-        errors = tuple(found.values[value].tolist()) if value in found.values else ()
-        strips = results.pictures(one.key)
-        pairs = None
-        if {"targets", "recoveries"} <= set(strips):
-            pairs = album.grid([strips["targets"], strips["recoveries"]], model.card, columns=6)
-        if one.images == SAMPLES and "targets" in strips and samples is None:
+    value = "mse" if all("mse" in found[one.key].values for one in measured) else "distance"
+    groups, samples = [], None
+    for one in measured:
+        errors = found[one.key].values.get(value, ())
+        strips = pictures[one.key]
+        if one.images == SAMPLES and one.at_home and "targets" in strips and samples is None:
             samples = album.grid([strips["targets"]], model.card, columns=8)
         median = words.number(statistics.median(errors), words.decimals(errors, [])) if errors else "none"
-        groups.append(Group(one, errors, median, _outcomes(found.outcome), pairs))
-        shown.append(Sample(one.title, _STYLES.get(one.images, "other"), errors, one.images != SAMPLES))
+        ended = _outcomes(found[one.key].outcomes)
+        pairs = _pairs(album, model, strips, None if one.at_home else FEWER)
+        groups.append(Group(one, len(errors), median, ended, pairs))
     evaluations = [entry.evaluation for entry in family.entries]
-    benchmarks, suites = (
-        tuple(dict.fromkeys(getattr(e, name) for e in evaluations)) for name in ("benchmark", "suite")
+    own = [one for one in measured if one.at_home]
+    return Evidence(
+        evaluations[0].dataset,
+        tuple(dict.fromkeys(e.benchmark for e in evaluations)),
+        tuple(dict.fromkeys(e.suite for e in evaluations)),
+        tuple(groups),
+        samples,
+        histogram_of([_sample(one, found, value) for one in own]),
+        tuple(_others(measured, found, value)),
+        value,
+        code_law_of(results, own, found, {one.key: _STYLES.get(one.images, "other") for one in own}),
     )
-    return Evidence(evaluations[0].dataset, benchmarks, suites, tuple(groups), samples, histogram_of(shown), value)
 
 
-def _outcomes(outcomes: Sequence[str]) -> str:
+def _sample(one: Measured, found: Mapping[str, Values], value: str, style: str = "") -> Sample:
+    errors = found[one.key].values.get(value, ())
+    return Sample(one.title, style or _STYLES.get(one.images, "other"), errors, one.images != SAMPLES)
+
+
+def _others(measured: Sequence[Measured], found: Mapping[str, Values], value: str) -> Iterator[Histogram]:
+    """Images that are not the data set's own, a few at a time, each time beside its unseen ones."""
+    unseen = [one for one in measured if one.at_home and one.images not in (SAMPLES, "train")][:1]
+    others = [one for one in measured if not one.at_home]
+    for first in range(0, len(others), MOST_OTHERS):
+        some = others[first : first + MOST_OTHERS]
+        samples = [_sample(one, found, value, f"s{number}") for number, one in enumerate(some, 1)]
+        drawn = histogram_of([*(_sample(one, found, value) for one in unseen), *samples])
+        if drawn is not None:
+            yield drawn
+
+
+def _pairs(album: Album, model: ModelRecord, strips: Mapping[str, bytes], most: int | None) -> Picture | None:
+    """Images, each above its recovery; None where no pictures of both are stored."""
+    if not {"targets", "recoveries"} <= set(strips):
+        return None
+    return album.grid([strips["targets"], strips["recoveries"]], model.card, columns=6, most=most)
+
+
+def _outcomes(outcomes: Mapping[str, int]) -> str:
     """How the searches ended, the commonest first: ``80 converged, 16 budget spent``."""
-    found = sorted(Counter(outcomes).items(), key=lambda item: (-item[1], item[0]))
+    found = sorted(outcomes.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{words.count(n)} {words.shown(name, 40).lower().replace('_', ' ')}" for name, n in found if name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from preimage.harness.results import Results
 from preimage.leaderboard.album import Album, Picture
 from preimage.leaderboard.board import Board
-from preimage.leaderboard.evidence import SAMPLES, measured_of
+from preimage.leaderboard.measured import SAMPLES, measured_of
 from preimage.leaderboard.records import ModelRecord
 
 SHOWN = 8
@@ -37,8 +37,10 @@ def exhibit_of(results: Results, album: Album, boards: Sequence[Board]) -> Exhib
     """The exhibit of the first board that has pictures of unseen images. Models that saw other images are left out."""
     for board in boards:
         found = []
+        known = measured_of(results, [line.entry for line in board.lines])
         for line in board.lines:
-            measured = [m for m in measured_of(results, [line.entry]).values() if m.one_row_each and m.complete]
+            measured = [known[ask.request] for ask in line.entry.evaluation.asks]
+            measured = [m for m in measured if m.one_row_each and m.complete and m.at_home]
             seen = next((m for m in measured if m.images not in (SAMPLES, "train")), None)
             own = next((m for m in measured if m.images == SAMPLES), None)
             strips = results.pictures(seen.key) if seen is not None else {}

@@ -1,4 +1,4 @@
-"""Histograms of per-image errors: several groups of images on the same bins, as step outlines."""
+"""Histograms of per-image numbers: several groups of images on the same bins, as step outlines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from preimage.leaderboard.chi import ChiLaw
 from preimage.leaderboard.scales import NOTHING, Scale, Tick, linear_scale, log_scale
 from preimage.leaderboard.words import short
 
-WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 704, 24, 248
-BINS = 30
 _BEYOND = 20  # how many times less than the least error of a group that sets the axis it still shows
 _DEEPEST = 1e-6  # share of the largest error below which a logarithmic axis stops
+_RARE = 1e-3  # share of a law's draws, on either side, that an axis may leave out
+_LAW_STEP = 2  # pixels between the points of a law's curve
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The place of a drawing, in pixels, how many bins it has and how many ticks at most."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    bins: int
+    x_ticks: int
+    y_ticks: int
+
+
+BINS = 30
+WIDE = Frame(720, 300, 52, 704, 24, 248, BINS, 8, 5)
+SMALL = Frame(260, 148, 34, 254, 12, 116, 24, 4, 3)
 
 
 @dataclass(frozen=True)
@@ -61,51 +81,94 @@ class Histogram:
     """Where errors too small for the axis are gathered."""
     cut: tuple[str, ...]
     """What that bin holds of groups whose share there is higher than the drawing, in words."""
+    law: str
+    """The path of the law beside the groups: at each place the share that a bin centred there would hold."""
+    frame: Frame
 
     def table(self) -> list[tuple[str, tuple[int, ...]]]:
         """Every bin with the counts of all groups."""
         return [(name, tuple(o.counts[k] for o in self.outlines)) for k, name in enumerate(self.bins) if name]
 
 
-def histogram_of(samples: Sequence[Sample]) -> Histogram | None:
+@dataclass(frozen=True)
+class _Axis:
+    """The axis of errors: the ends of its bins in errors and in pixels. under: it has a bin for what lies below it."""
+
+    scale: Scale
+    edges: tuple[float, ...]
+    places: tuple[float, ...]
+    under: bool
+    width: float
+
+
+def histogram_of(samples: Sequence[Sample], law: ChiLaw | None = None) -> Histogram | None:
     """The histogram of all groups with at least one error. None where there is none.
 
     The error axis is logarithmic where errors span more than a factor of ten; errors below a millionth of the largest,
     or far below those of the groups that set the axis, are then gathered in a bin of their own, left of it.
     """
-    samples = [sample for sample in samples if sample.errors]
-    if not samples:
-        return None
-    every, lowest = _ordered(samples), _lowest(samples)
-    largest = every[-1]
-    log = every[0] >= 0 and largest > 0 and (largest > 10 * lowest or every[0] < lowest)
-    under = log and every[0] < lowest
-    width = (RIGHT - LEFT) / (BINS + (2 if under else 0))
-    if log:
-        scale = log_scale(lowest, largest, LEFT + (2 * width if under else 0), RIGHT)
-    else:
-        scale = linear_scale(every, LEFT, RIGHT)
-    edges = _edges(scale)
-    places = [scale.start + k * width for k in range(BINS + 1)]
-    if under:
-        places = [LEFT, LEFT + width, *places]
-    counted = [(_counts(sample.errors, edges, under), sample) for sample in samples]
-    shares = [[count / len(sample.errors) for count in counts] for counts, sample in counted]
-    top = max(max(share[2:] if under else share) for share in shares)
-    cut = [
-        f"{100 * share[0]:.0f} % of {sample.name}"
-        for share, (_, sample) in zip(shares, counted, strict=True)
-        if under and share[0] > top
-    ]
-    y = linear_scale([0.0, 100 * top], BOTTOM, TOP)
-    outlines = tuple(
-        _outline(sample, counts, places, y, scale, LEFT + width / 2 if under else None) for counts, sample in counted
-    )
+    return next(iter(histograms_of([samples], WIDE, law)), None)
+
+
+def histograms_of(panels: Sequence[Sequence[Sample]], frame: Frame, law: ChiLaw | None = None) -> list[Histogram]:
+    """Histograms on the same bins and axes, one for each panel that has an error at all."""
+    panels = [kept for samples in panels if (kept := [sample for sample in samples if sample.errors])]
+    if not panels:
+        return []
+    axis = _axis([sample for samples in panels for sample in samples], frame, law)
+    counted = [[(_counts(sample.errors, axis), sample) for sample in samples] for samples in panels]
+    curve = _law(law, axis) if law is not None else []
+    highest = [_highest(counts, sample, axis.under) for panel in counted for counts, sample in panel]
+    top = max([*highest, *(share for _, share in curve)])
+    y = linear_scale([0.0, 100 * top], frame.bottom, frame.top)
+    return [_drawn(panel, axis, y, top, curve, frame) for panel in counted]
+
+
+def _drawn(
+    counted: Sequence[tuple[tuple[int, ...], Sample]],
+    axis: _Axis,
+    y: Scale,
+    top: float,
+    curve: Sequence[tuple[float, float]],
+    frame: Frame,
+) -> Histogram:
+    shares = [(counts[0] / len(sample.errors), sample.name) for counts, sample in counted]
+    cut = tuple(f"{100 * share:.0f} % of {name}" for share, name in shares if axis.under and share > top)
     below = None
+    if axis.under:
+        smallest = [error for _, sample in counted for error in sample.errors if error < axis.edges[0]]
+        text = "0" if all(abs(error) <= NOTHING for error in smallest) else f"< {short(axis.scale.low)}"
+        below = Tick(round(axis.places[0] + axis.width / 2, 1), text)
+    return Histogram(
+        tuple(_outline(sample, counts, axis, y) for counts, sample in counted),
+        _named(axis),
+        tuple(axis.scale.ticks(frame.x_ticks)),
+        tuple(y.ticks(frame.y_ticks)),
+        axis.scale.log,
+        below,
+        cut,
+        _path([(at, y(100 * share)) for at, share in curve]),
+        frame,
+    )
+
+
+def _axis(samples: Sequence[Sample], frame: Frame, law: ChiLaw | None) -> _Axis:
+    every, lowest = _ordered(samples), _lowest(samples)
+    least, largest = every[0], every[-1]
+    if law is not None:
+        ends = law.quantile(_RARE), law.quantile(1 - _RARE)
+        least, lowest, largest = min(least, ends[0]), min(lowest, ends[0]), max(largest, ends[1])
+    log = least >= 0 and largest > 0 and (largest > 10 * lowest or least < lowest)
+    under = log and least < lowest
+    width = (frame.right - frame.left) / (frame.bins + (2 if under else 0))
+    if log:
+        scale = log_scale(lowest, largest, frame.left + (2 * width if under else 0), frame.right)
+    else:
+        scale = linear_scale([least, largest], frame.left, frame.right, zero=law is None)
+    places = [scale.start + k * width for k in range(frame.bins + 1)]
     if under:
-        only_zeros = every[bisect.bisect_left(every, lowest) - 1] == 0
-        below = Tick(round(LEFT + width / 2, 1), "0" if only_zeros else f"< {short(scale.low)}")
-    return Histogram(outlines, _named(edges, under), tuple(scale.ticks(8)), tuple(y.ticks(5)), log, below, tuple(cut))
+        places = [frame.left, frame.left + width, *places]
+    return _Axis(scale, _edges(scale, frame.bins), tuple(places), under, width)
 
 
 def _ordered(samples: Sequence[Sample]) -> list[float]:
@@ -121,40 +184,65 @@ def _lowest(samples: Sequence[Sample]) -> float:
     return next((error for error in every if error > max(bound, least / _BEYOND)), every[-1])
 
 
-def _edges(scale: Scale) -> list[float]:
+def _edges(scale: Scale, bins: int) -> tuple[float, ...]:
     if scale.log:
         ratio = scale.high / scale.low
-        return [scale.low * ratio ** (k / BINS) for k in range(BINS + 1)]
-    return [scale.low + (scale.high - scale.low) * k / BINS for k in range(BINS + 1)]
+        return tuple(scale.low * ratio ** (k / bins) for k in range(bins + 1))
+    return tuple(scale.low + (scale.high - scale.low) * k / bins for k in range(bins + 1))
 
 
-def _counts(errors: Sequence[float], edges: Sequence[float], under: bool) -> tuple[int, ...]:
+def _counts(errors: Sequence[float], axis: _Axis) -> tuple[int, ...]:
     """How many errors lie in each bin [edge, next edge), the last one closed; every error is in exactly one.
 
     Under an axis that gathers small errors the first bin holds those, and an empty one parts it from the rest.
     """
-    counts = [0] * (BINS + (2 if under else 0))
-    shift = 2 if under else 0
+    shift, last = 2 if axis.under else 0, len(axis.edges) - 2
+    counts = [0] * (last + 1 + shift)
     for error in errors:
-        if under and error < edges[0]:
+        if axis.under and error < axis.edges[0]:
             counts[0] += 1
         else:
-            counts[shift + min(max(bisect.bisect_right(edges, error) - 1, 0), BINS - 1)] += 1
+            counts[shift + min(max(bisect.bisect_right(axis.edges, error) - 1, 0), last)] += 1
     return tuple(counts)
 
 
-def _outline(
-    sample: Sample, counts: Sequence[int], places: Sequence[float], y: Scale, x: Scale, below: float | None
-) -> Outline:
-    path = [f"M{places[0]:.1f} {y(0):.1f}"]
-    for count, end in zip(counts, places[1:], strict=True):
+def _highest(counts: Sequence[int], sample: Sample, under: bool) -> float:
+    return max(counts[2:] if under else counts) / len(sample.errors)
+
+
+def _law(law: ChiLaw, axis: _Axis) -> list[tuple[float, float]]:
+    """Places along the axis and the share of the law that a bin centred there would hold, where that is not nothing."""
+    scale, half = axis.scale, axis.width / 2
+    count = int((scale.end - scale.start) / _LAW_STEP)
+    places = [scale.start + k * (scale.end - scale.start) / count for k in range(count + 1)]
+    found = [(at, law.share(_value(scale, at - half), _value(scale, at + half))) for at in places]
+    return [(at, share) for at, share in found if share > _RARE / 10]
+
+
+def _value(scale: Scale, place: float) -> float:
+    """The value at a place of an axis, also beyond its ends."""
+    part = (place - scale.start) / (scale.end - scale.start)
+    if scale.log:
+        return float(scale.low * (scale.high / scale.low) ** part)
+    return scale.low + part * (scale.high - scale.low)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) if len(points) > 1 else ""
+
+
+def _outline(sample: Sample, counts: Sequence[int], axis: _Axis, y: Scale) -> Outline:
+    path = [f"M{axis.places[0]:.1f} {y(0):.1f}"]
+    for count, end in zip(counts, axis.places[1:], strict=True):
         path.append(f"V{y(100 * count / len(sample.errors)):.1f}H{end:.1f}")
     path.append(f"V{y(0):.1f}")
     median = statistics.median(sample.errors)
-    at = below if below is not None and median < x.low else x(median)
+    beneath = axis.under and median < axis.scale.low
+    at = axis.places[0] + axis.width / 2 if beneath else axis.scale(median)
     return Outline(sample.name, sample.style, tuple(counts), "".join(path), median, round(at, 1))
 
 
-def _named(edges: Sequence[float], under: bool) -> tuple[str, ...]:
-    names = tuple(f"{short(float(f'{low:.3g}'))} to {short(float(f'{high:.3g}'))}" for low, high in pairwise(edges))
-    return (f"below {short(edges[0])}", "", *names) if under else names
+def _named(axis: _Axis) -> tuple[str, ...]:
+    pairs = pairwise(axis.edges)
+    names = tuple(f"{short(float(f'{low:.3g}'))} to {short(float(f'{high:.3g}'))}" for low, high in pairs)
+    return (f"below {short(axis.edges[0])}", "", *names) if axis.under else names

@@ -10,8 +10,11 @@ from preimage.harness.results import Results
 from preimage.leaderboard import words
 from preimage.leaderboard.album import Album
 from preimage.leaderboard.board import Cell, cell_of, column_decimals, flags_of
-from preimage.leaderboard.evidence import evidence_of, measured_of
+from preimage.leaderboard.checkpoints import Course, Panels, courses_of, panels_of
+from preimage.leaderboard.evidence import evidence_of
+from preimage.leaderboard.measured import measured_of
 from preimage.leaderboard.records import Entry, Figure, ModelRecord, Records, precedence
+from preimage.leaderboard.reproducing import run_command, verify_command
 
 LONG = 1500  # characters of one setting that the page shows
 TRACE = 40_000
@@ -27,11 +30,22 @@ class Scored:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A benchmark applied to the model."""
+    """A benchmark applied to the model, with the commands that measure it again and that check it."""
 
     entry: Entry
     scores: tuple[Scored, ...]
     flags: tuple[str, ...]
+    run: str
+    verify: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """The course of training that a model belongs to. panels: on the page of the model that it leads to."""
+
+    course: Course
+    head: ModelRecord
+    panels: Panels | None
 
 
 def model_context(results: Results, records: Records, model: ModelRecord, album: Album) -> Mapping[str, Any]:
@@ -48,6 +62,7 @@ def model_context(results: Results, records: Records, model: ModelRecord, album:
         "settings": {name: words.flat(model.card.get(name) or {}) for name in ("config", "training")},
         "samples": next((e.samples for e in evidence if e.samples is not None), None),
         "evidence_groups": evidence,
+        "trainings": _trainings(results, records, model),
         "evaluated": [_evaluated(entry) for entry in entries],
         "measured": sorted(measured.values(), key=lambda m: (m.description.get("kind", ""), m.place, m.key)),
         "reported": [row for row in records.reported if row["model"] == model.name],
@@ -56,9 +71,22 @@ def model_context(results: Results, records: Records, model: ModelRecord, album:
     }
 
 
+def _trainings(results: Results, records: Records, model: ModelRecord) -> list[Training]:
+    """The courses that the model is a checkpoint of."""
+    found = []
+    for parent, course in courses_of(records.models).items():
+        if model not in [checkpoint for _, checkpoint in course]:
+            continue
+        head = next((one for one in records.models if one.name == parent), course[-1][1])
+        panels = panels_of(results, records, course) if head == model else None
+        found.append(Training(course, head, panels))
+    return found
+
+
 def _evaluated(entry: Entry) -> Evaluated:
     scores = tuple(Scored(figure, cell_of(figure, column_decimals([figure]))) for figure in entry.figures.values())
-    return Evaluated(entry, scores, flags_of(entry))
+    run, verify = run_command(entry.evaluation), verify_command(entry.evaluation)
+    return Evaluated(entry, scores, flags_of(entry), run, verify)
 
 
 def facts(model: ModelRecord) -> Sequence[tuple[str, str]]:

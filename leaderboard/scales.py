@@ -46,12 +46,12 @@ class Scale:
         return [Tick(self(k * step), short(round(k * step, 12))) for k in range(first, last + 1)]
 
 
-def linear_scale(values: Sequence[float], start: float, end: float) -> Scale:
-    """A linear axis that holds all values and, unless they lie far from it, zero; its ends are round."""
+def linear_scale(values: Sequence[float], start: float, end: float, *, zero: bool = True) -> Scale:
+    """A linear axis that holds all values; its ends are round. zero: it holds zero too unless they lie far from it."""
     low, high = (0.0 if abs(end) < NOTHING else end for end in (min(values), max(values)))
-    if low > 0 and low < 0.6 * high:
+    if zero and low > 0 and low < 0.6 * high:
         low = 0.0
-    if high < 0 and high > 0.6 * low:
+    if zero and high < 0 and high > 0.6 * low:
         high = 0.0
     if high == low:
         low, high = (min(0.0, low), max(0.0, high)) if low else (0.0, 1.0)

@@ -1,0 +1,107 @@
+"""``benchmark/<slug>.html``: one benchmark, what it asks, how its scores here were measured, what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from preimage.harness.results import Results
+from preimage.leaderboard.benchmark_plots import Drawn, charts_of, dots_of_board, error_against_evaluations
+from preimage.leaderboard.board import GAP_FLAG, P_FLAG, Board
+from preimage.leaderboard.dots import Dots
+from preimage.leaderboard.records import BenchmarkRecord, ModelRecord
+from preimage.leaderboard.sections import Section
+from preimage.leaderboard.slugs import slug
+
+MOST_PROTOCOLS = 6  # of a benchmark, drawn; further ones are linked
+MOST_NAMES, MOST_REASONS = 30, 40
+LONG = 400
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A suite and the options of one board, with what its scores show."""
+
+    section: Section
+    board: Board
+    charts: tuple[Drawn, ...]
+    dots: tuple[Dots, ...]
+
+
+@dataclass(frozen=True)
+class OnDataset:
+    """A benchmark on a data set: what all its protocols show together, and each of them. left: how many more there are."""
+
+    name: str
+    sections: tuple[Section, ...]
+    charts: tuple[Drawn, ...]
+    protocols: tuple[Protocol, ...]
+    left: int
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A reason, and the models that it was given for. more: how many are not named."""
+
+    status: str
+    reason: str
+    models: tuple[ModelRecord, ...]
+    more: int
+
+
+def benchmark_path(name: str) -> str:
+    """The file of a benchmark's page."""
+    return f"benchmark/{slug(name)}.html"
+
+
+def benchmark_contexts(results: Results, sections: Sequence[Section]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The path of every benchmark's page, and what its template is given."""
+    formulas = {row["name"]: row["formula"] for row in results.benchmarks()}
+    ordered = sorted(sections, key=lambda section: section.benchmark.name)
+    for name, group in groupby(ordered, key=lambda section: section.benchmark.name):
+        of = tuple(group)
+        yield benchmark_path(name), _context(results, of[0].benchmark, formulas.get(name, ""), of)
+
+
+def _context(
+    results: Results, benchmark: BenchmarkRecord, formula: str, sections: Sequence[Section]
+) -> Mapping[str, Any]:
+    flagged = any(board.flagged for section in sections for board in section.boards)
+    return {
+        "benchmark": benchmark,
+        "formula": formula,
+        "flagged": (P_FLAG, GAP_FLAG) if flagged else None,
+        "data": [
+            _on_dataset(results, dataset, tuple(group))
+            for dataset, group in groupby(sections, key=lambda section: section.dataset)
+        ],
+        "unscored": _unscored(sections)[:MOST_REASONS],
+        "long": LONG,
+    }
+
+
+def _on_dataset(results: Results, dataset: str, sections: tuple[Section, ...]) -> OnDataset:
+    across = error_against_evaluations(results, sections) if sections[0].benchmark.name == "recovery" else []
+    boards = [(section, board) for section in sections for board in section.boards]
+    boards.sort(key=lambda pair: -len(pair[1].lines))
+    protocols = tuple(
+        Protocol(section, board, tuple(charts_of(board)), tuple(dots_of_board(board)))
+        for section, board in boards[:MOST_PROTOCOLS]
+    )
+    return OnDataset(dataset, sections, tuple(across), protocols, len(boards) - len(protocols))
+
+
+def _unscored(sections: Sequence[Section]) -> list[Unscored]:
+    """Reasons why models have no score, the commonest first; refusals before failures."""
+    found: dict[tuple[str, str], dict[str, ModelRecord]] = {}
+    for section in sections:
+        for entry in (*section.refused, *section.failed):
+            key = (entry.evaluation.status, entry.evaluation.reason)
+            found.setdefault(key, {})[entry.model.name] = entry.model
+    ordered = sorted(found.items(), key=lambda item: (item[0][0] != "refused", -len(item[1]), item[0][1]))
+    return [
+        Unscored(status, reason, tuple(models.values())[:MOST_NAMES], max(0, len(models) - MOST_NAMES))
+        for (status, reason), models in ordered
+    ]

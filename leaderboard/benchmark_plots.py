@@ -1,0 +1,194 @@
+"""What the page of a benchmark draws: each built-in one against what it depends on, any other as a dot plot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from preimage.harness.results import Results
+from preimage.leaderboard import words
+from preimage.leaderboard.board import GAP_FLAG, Board
+from preimage.leaderboard.checkpoints import courses_of
+from preimage.leaderboard.curve import AxisName, Chart, Point, Series, chart_of
+from preimage.leaderboard.dots import Dots, dots_of
+from preimage.leaderboard.measured import mean_evaluations
+from preimage.leaderboard.records import Figure, Metric, ModelRecord
+from preimage.leaderboard.sections import Section
+
+KINDS = {"glo": "GLO", "gan": "GAN", "autoencoder": "autoencoder", "aegan": "AEGAN", "vae": "VAE"}
+"""Kinds of models by the tag that says so; the last that a card has."""
+OTHER, ASIDE = "other", "reference or baseline"
+LOOKS = (*KINDS.values(), OTHER, ASIDE)
+MOST_POINTS = 150  # of a chart
+FIT_TOLD = "F on training and on validation images at checkpoints of one training: an early-stopping curve."
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A chart, its title, what it shows in a sentence, and how many points it leaves out."""
+
+    title: str
+    told: str
+    chart: Chart
+    left: int = 0
+
+
+def kind_of(model: ModelRecord) -> str:
+    """What kind of model it is, for a legend."""
+    if model.mark:
+        return ASIDE
+    tags = model.card.get("tags") or ()
+    return next((name for tag, name in reversed(KINDS.items()) if tag in tags), OTHER)
+
+
+def charts_of(board: Board) -> list[Drawn]:
+    """The charts of one protocol."""
+    draw = _CHARTS.get(board.lines[0].entry.benchmark.name)
+    return draw(board) if draw is not None else []
+
+
+def gap_against_images(board: Board) -> list[Drawn]:
+    """Overfitting: the gap against the number of training images (Webster et al., CVPR 2019, figure 4)."""
+    metric = board.first
+    found: dict[str, list[Point]] = {}
+    for line in board.lines[:MOST_POINTS]:
+        images, figure = line.model.card.get("trained_on"), line.entry.figures.get(metric.name)
+        if isinstance(images, int) and figure is not None:
+            kind = kind_of(line.model)
+            course = f"{kind} {line.model.family}"
+            found.setdefault(kind, []).append(_point(images, figure, line.model.name, course))
+    chart = chart_of(
+        _series({kind: _joined(points) for kind, points in found.items()}),
+        AxisName("training images N", "N"),
+        _axis_name(metric),
+        limit=(GAP_FLAG, f"flagged above {GAP_FLAG:.2f}"),
+    )
+    told = (
+        "The gap between recovery errors of unseen and of training images against the number N of images that a model "
+        "was trained on. Models of one kind and family that differ in N are joined."
+    )
+    left = max(0, len(board.lines) - MOST_POINTS)
+    return [Drawn("Gap against training images", told, chart, left)] if chart is not None else []
+
+
+def fit_against_steps(board: Board) -> list[Drawn]:
+    """Goodness of fit: F on training and validation images along a training, one chart per training."""
+    _, slash, variant = board.first.name.partition("/")
+    drawn = []
+    for parent, course in courses_of([line.model for line in board.lines]).items():
+        entries = {line.model.name: line.entry for line in board.lines}
+        series = []
+        told = (("f_val", "validation images", "val"), ("f_train", "training images", "train"))
+        for look, (name, title, style) in enumerate(told):
+            points = [
+                Point(step, figure.value, figure.low, figure.high, f"step {words.count(step)}", name, False)
+                for step, model in course
+                if (figure := entries[model.name].figures.get(f"{name}{slash}{variant}")) is not None
+            ]
+            series.append(Series(title, tuple(points), look, style))
+        if max(len(one.points) for one in series) < 2:
+            continue
+        unit = words.shown(board.first.unit, 40)
+        chart = chart_of(series, AxisName("training step", "step"), AxisName(f"F(G), {unit}", "F(G)"))
+        if chart is not None:
+            drawn.append(Drawn(f"Checkpoints of {words.shown(parent, 80)}", FIT_TOLD, chart))
+    return drawn
+
+
+def error_against_evaluations(results: Results, sections: Sequence[Section]) -> list[Drawn]:
+    """Recovery on one data set: the error against what was spent on an image, over all protocols that measured it."""
+    lines = [line for section in sections for board in section.boards for line in board.lines]
+    metric = next((board.first for section in sections for board in section.boards), None)
+    if metric is None:
+        return []
+    scored = [line.entry for line in lines if metric.name in line.entry.figures and line.entry.evaluation.asks]
+    asked: dict[str, int] = {}
+    for entry in scored:
+        first = entry.evaluation.asks[0]
+        asked[first.request] = max(asked.get(first.request, 0), first.count)
+    spent = mean_evaluations(results, asked)
+    found: dict[str, list[Point]] = {}
+    seen: set[tuple[str, float, float]] = set()
+    for entry in scored:
+        evaluations, figure = spent.get(entry.evaluation.asks[0].request), entry.figures[metric.name]
+        key = (entry.model.name, evaluations or 0.0, figure.value)
+        if evaluations and key not in seen:
+            seen.add(key)
+            point = _point(evaluations, figure, entry.model.name, entry.model.name)
+            found.setdefault(kind_of(entry.model), []).append(point)
+    series, left = _cut(_series({kind: _last_named(points) for kind, points in found.items()}))
+    chart = chart_of(series, AxisName("generator evaluations per image", "evaluations"), _axis_name(metric))
+    told = (
+        "The recovery error against the generator evaluations spent on an image, on average. One point per model and "
+        "protocol; those of one model are joined. An error that still falls to the right is the solver's, not the model's."
+    )
+    return [Drawn("Error against generator evaluations", told, chart, left)] if chart is not None else []
+
+
+def dots_of_board(board: Board) -> list[Dots]:
+    """The dot plots of one protocol: its first metric, or the several that belong side by side."""
+    base = board.first.name.partition("/")[0]
+    benchmark = board.lines[0].entry.benchmark.name
+    if benchmark == "outliers":
+        columns = [column for column in board.columns if column.name.partition("/")[0] == base]
+        return dots_of(board, columns, 0.5, "chance")
+    if benchmark == "goodness-of-fit":
+        return dots_of(board, [column for column in board.columns if column.name.startswith("f_")] or [board.first])
+    if benchmark == "classification":
+        classes = {line.model.card.get("num_classes") for line in board.lines}
+        number = next(iter(classes)) if len(classes) == 1 else None
+        if isinstance(number, int) and number > 1:
+            return dots_of(board, [board.first], 1 / number, f"chance, 1 of {number}")
+    if benchmark == "overfitting":
+        return dots_of(board, [board.first], GAP_FLAG, f"flagged above {GAP_FLAG:.2f}")
+    return dots_of(board, [board.first])
+
+
+def _series(found: Mapping[str, Sequence[Point]]) -> list[Series]:
+    """One series per kind, each with the look that its kind has on every page."""
+    return [
+        Series(kind, tuple(found[kind]), look, "aside" if kind == ASIDE else "")
+        for look, kind in enumerate(LOOKS)
+        if kind in found
+    ]
+
+
+def _axis_name(metric: Metric) -> AxisName:
+    name = words.shown(metric.name, 40)
+    return AxisName(f"{name}, {words.shown(metric.unit, 40)}", name)
+
+
+def _cut(series: Sequence[Series]) -> tuple[list[Series], int]:
+    """The series without what is more than a chart shows, and how many points that is."""
+    kept, room = [], MOST_POINTS
+    for one in series:
+        kept.append(replace(one, points=one.points[:room]))
+        room -= len(kept[-1].points)
+    return kept, sum(len(one.points) for one in series) - sum(len(one.points) for one in kept)
+
+
+def _joined(points: Sequence[Point]) -> list[Point]:
+    """Points of one course stay joined, and unnamed, where they differ in x; else each stands alone under its name."""
+    places: dict[str, list[float]] = {}
+    for point in points:
+        places.setdefault(point.course, []).append(point.x)
+    courses = {course for course, found in places.items() if 1 < len(found) == len(set(found))}
+    return [
+        replace(point, named=False) if point.course in courses else replace(point, course="") for point in points
+    ]
+
+
+def _last_named(points: Sequence[Point]) -> list[Point]:
+    """Only the last point of each course has its name beside it."""
+    last = {point.course: point for point in sorted(points, key=lambda point: (point.x, point.y))}
+    return [replace(point, named=last[point.course] == point) for point in points]
+
+
+def _point(x: float, figure: Figure, name: str, course: str) -> Point:
+    return Point(float(x), figure.value, figure.low, figure.high, words.shown(name, 80), course)
+
+
+_CHARTS: Mapping[str, Callable[[Board], list[Drawn]]] = {
+    "overfitting": gap_against_images,
+    "goodness-of-fit": fit_against_steps,
+}
