@@ -1,4 +1,4 @@
-"""Write docs/reference.md from the program itself: the command line, benchmarks, solvers, distances, hooks, suites.
+"""Write docs/reference.md from the program itself: the command line, what is installed, hooks, public names.
 
     python docs/reference.py            writes it
     python docs/reference.py --check    exits 1 where the file is not current
@@ -22,6 +22,7 @@ import click
 import preimage.harness
 from preimage.harness.cli import cli
 from preimage.harness.hooks import Hooks
+from preimage.harness.operators import OPERATORS
 from preimage.harness.options import described
 from preimage.harness.plugins import Catalogue, Registry
 
@@ -40,7 +41,10 @@ STATUSES = (
 
 def reference() -> str:
     """The whole page."""
-    sections = (_command_line, _benchmarks, _suites, _solvers, _distances, _hooks, _names)
+    sections = (
+        *(_command_line, _benchmarks, _suites, _solvers, _operators, _distances),
+        *(_models, _datasets, _hooks, _names),
+    )
     registry = Registry()
     return "\n\n".join([HEAD, *("\n\n".join(section(registry)) for section in sections)]) + "\n"
 
@@ -127,11 +131,19 @@ def _benchmarks(registry: Registry) -> Iterator[str]:
         yield f"### {name}"
         yield f"*{benchmark.question}* Version {benchmark.version}."
         yield _doc(benchmark)
-        metrics = [(f"`{metric}`", info.unit, info.better, info.meaning) for metric, info in benchmark.metrics.items()]
-        yield _table(("metric", "unit", "better", "meaning"), metrics)
+        if formula := getattr(benchmark, "formula", ""):
+            yield f"`{formula}`"
+        metrics = [
+            (f"`{metric}`", info.unit, info.better, ", ".join(info.roles) or "all", info.meaning)
+            for metric, info in benchmark.metrics.items()
+        ]
+        yield _table(("metric", "unit", "better", "of images", "meaning"), metrics)
         yield f"Options: [{benchmark.options.__name__}](#{benchmark.options.__name__.lower()})."
     yield "## Options"
-    yield "Set in a suite or with `--set key=value`; those of the solver with `--set solver.key=value`."
+    yield (
+        "Set in a suite or with `--set key=value`; the [solver](#solvers) and the [operator](#operators) are set by "
+        "name, and their own settings as in `--set solver=adam --set solver.steps=750`."
+    )
     for record, names in records.items():
         yield f"### {record.__name__}"
         yield f"{_doc(record)} Of {', '.join(f'`{name}`' for name in names)}."
@@ -147,6 +159,8 @@ def _suites(registry: Registry) -> Iterator[str]:
         models = ", ".join(f"`{model}`" for model in suite.models)
         yield f"Models {models}; data set {f'`{suite.dataset}`' if suite.dataset else 'each card its own'}{shared}."
         yield _table(("benchmark", "own options"), [(f"`{b}`", _plain(own)) for b, own in suite.benchmarks.items()])
+        if suite.reported:
+            yield f"Beside its scores, {len(suite.reported)} figures of the paper are shown as reported."
 
 
 def _solvers(registry: Registry) -> Iterator[str]:
@@ -156,6 +170,51 @@ def _solvers(registry: Registry) -> Iterator[str]:
         yield _doc(solver)
         if described(solver):
             yield _settings("setting", solver)
+
+
+def _operators(registry: Registry) -> Iterator[str]:
+    yield "## Operators"
+    yield (
+        "What may be done to images before they are compared: the option `operator` of all that recovers images. "
+        "Those of both sides act on the target and on every generated image, the others on the target alone."
+    )
+    for name, operator in OPERATORS.items():
+        yield f"### {name}"
+        yield f"{_doc(operator)} Acts on {'both sides' if operator.both_sides else 'the target alone'}."
+        if described(operator):
+            yield _settings("setting", operator)
+
+
+def _models(registry: Registry) -> Iterator[str]:
+    yield "## Models"
+    rows = [
+        (
+            f"`{name}`",
+            f"`{card.family}`",
+            f"`{card.dataset}`",
+            "all" if card.trained_on is None else f"{card.trained_on:,}",
+            f"step {card.step:,} of `{card.parent}`" if card.parent is not None else card.kind,
+        )
+        for name, card in ours(registry.models)
+    ]
+    yield _table(("model", "family", "data set", "trained on", "kind"), rows)
+
+
+def _datasets(registry: Registry) -> Iterator[str]:
+    yield "## Data sets"
+    yield "Whatever is named here may also be resized (`NAME@3x32x32`) or inverted (`inverted:NAME`)."
+    rows = [
+        (
+            f"`{name}`",
+            str(data.image),
+            str(data.num_classes or "none"),
+            ", ".join(data.splits),
+            "yes" if getattr(data, "downloads", False) else "no",
+            str(getattr(data, "description", "")),
+        )
+        for name, data in ours(registry.datasets)
+    ]
+    yield _table(("data set", "images", "classes", "splits", "download", "description"), rows)
 
 
 def _distances(registry: Registry) -> Iterator[str]:
