@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from preimage.benchmarks.recovery import variant
+from preimage.benchmarks.variants import variant
 from preimage.harness.asking import recovery_of_split, require_classes
 from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
 from preimage.harness.options import RecoveryOptions
@@ -19,9 +19,10 @@ class Classification:
     version = 1
     formula = "c(x) = argmin_c min_z ‖G(z, c) − x‖², accuracy = share of test images with c(x) = their label"
     question = "Does the class that recovers an image best name what it shows?"
+    formula = "c(x) = argmin_c min_z distance(G(z, c), x)"
     options = RecoveryOptions
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
-        "accuracy": MetricInfo("share", "higher", "test images whose nearest class is their own (top 1)"),
+        "accuracy": MetricInfo("share", "higher", "test images whose nearest class is their own (top 1)", ("test",)),
     }
 
     def requests(self, model: Model, data: Data, options: RecoveryOptions) -> dict[str, Ask]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from preimage.benchmarks.classification import Classification
+from preimage.benchmarks.goodness_of_fit import GoodnessOfFit
+from preimage.benchmarks.outliers import Outliers
 from preimage.benchmarks.overfitting import Overfitting
 from preimage.benchmarks.recovery import RecoveryBenchmark
 from preimage.harness.hooks import Register, hookimpl
@@ -14,7 +16,9 @@ from preimage.harness.hooks import Register, hookimpl
 def register_benchmarks(register: Register) -> None:
     register(RecoveryBenchmark())
     register(Overfitting())
+    register(GoodnessOfFit())
     register(Classification())
+    register(Outliers())
 
 
 @hookimpl

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from preimage.benchmarks.variants import variant
 from preimage.harness.asking import recovery_of_samples, recovery_of_split
 from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
-from preimage.harness.operators import Identity
 from preimage.harness.options import RecoveryOptions
 from preimage.harness.rows import Rows
 
@@ -19,6 +19,7 @@ class RecoveryBenchmark:
     version = 1
     formula = "z*(x) = argmin_z ‖G(z, y) − x‖² / D, mse = mean over x of ‖G(z*(x), y) − x‖² / D"
     question = "How near do the model's images come to real test images?"
+    formula = "mse(x) = 1/D ‖φ(G(z*)) − φ(x)‖₂², z* = argmin_z distance(φ(G(z)), φ(x)) + penalty(z)"
     options = RecoveryOptions
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
         "mse": MetricInfo(
@@ -57,9 +58,3 @@ class RecoveryBenchmark:
         if "outside_prior" in test.values:
             scores.append(Score(f"share_outside_prior{suffix}", statistics.mean(test["outside_prior"])))
         return scores
-
-
-def variant(options: RecoveryOptions) -> str:
-    """The suffix of a metric that was measured in another distance than the benchmark's own, or under an operator."""
-    distance = "" if options.distance == type(options)().distance else f"/{options.distance}"
-    return distance + ("" if isinstance(options.operator, Identity) else f"/{options.operator.name}")
