@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +28,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Suite:
-    """A protocol: options shared by all its benchmarks, and each benchmark's own. Models and data are its defaults."""
+    """A protocol: options shared by all its benchmarks, and each benchmark's own. Models and data are its defaults.
+
+    reported: what the paper it follows gives, from CSV files that the YAML names relative to itself.
+    """
 
     name: str
     description: str = ""
@@ -38,7 +43,8 @@ class Suite:
     reported: tuple[Figure, ...] = ()
 
 
-_FIELDS = ("name", "description", "source", "models", "dataset", "options", "benchmarks")
+_FIELDS = ("name", "description", "source", "models", "dataset", "options", "benchmarks", "reported")
+_COLUMNS = ("suite", "model", "dataset", "benchmark", "metric", "value", "source")
 
 
 def read_suite(path: Path) -> Suite:
@@ -61,7 +67,40 @@ def read_suite(path: Path) -> Suite:
     if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
         raise UsageError(f"the suite {str(path)!r}: `models` is {models!r}; write a list, e.g. [ppca, 'fashion-*']")
     benchmarks = {name: dict(options or {}) for name, options in data["benchmarks"].items()}
-    return Suite(**{**data, "models": tuple(models), "benchmarks": benchmarks})
+    files = data.get("reported") or []
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise UsageError(f"the suite {str(path)!r}: `reported` is {files!r}; write a list of CSV files")
+    reported = tuple(figure for file in files for figure in read_figures(path.parent / file, str(data["name"])))
+    return Suite(**{**data, "models": tuple(models), "benchmarks": benchmarks, "reported": reported})
+
+
+def read_figures(path: Path, suite: str) -> list[Figure]:
+    """The figures of a paper in a CSV file. Raises UsageError for other columns, no number, or another suite's rows."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            columns, lines = tuple(rows.fieldnames or ()), list(rows)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"suite {suite!r}: cannot read its reported figures {str(path)!r}: {error}") from error
+    if columns != _COLUMNS:
+        raise UsageError(f"{str(path)!r} has the columns {', '.join(columns)}; they must be {', '.join(_COLUMNS)}")
+    return [_figure(row, f"{str(path)!r}, line {number}", suite) for number, row in enumerate(lines, start=2)]
+
+
+def _figure(row: Mapping[str, str | None], where: str, suite: str) -> Figure:
+    texts = {name: row.get(name) or "" for name in _COLUMNS}
+    if texts["suite"] != suite:
+        raise UsageError(f"{where}: its suite is {texts['suite']!r}; the suite that reads it is {suite!r}")
+    if missing := [name for name in _COLUMNS if not texts[name]]:
+        raise UsageError(f"{where}: nothing stands under {', '.join(missing)}")
+    try:
+        value = float(texts["value"])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{where}: its value is {texts['value']!r}; it must be a finite number")
+    names = ("model", "dataset", "benchmark", "metric", "source")
+    return Figure(value=value, **{name: texts[name] for name in names})
 
 
 def read_suites(path: Path) -> list[Suite]:
