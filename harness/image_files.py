@@ -42,8 +42,8 @@ def decoded(source: Path | BytesIO, what: str, image: ImageSpec, resize: Resize,
     if picture.size != (width, height):
         if resize == "none":
             raise DatasetError(
-                f"{what} is {picture.height}x{picture.width}, its data set is {height}x{width}. "
-                "Give the size and resize='bilinear', or leave the image out"
+                f"{what} is {picture.height}x{picture.width}, its data set is {height}x{width}. Give the size and "
+                f"resize='bilinear' (of a data set on the Hub: ?image={image}), or leave the image out"
             )
         picture = _fitted(picture, height, width, _FILTERS[resize], crop)
     return np.asarray(picture).reshape(height, width, channels).transpose(2, 0, 1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pluggy
 
 from preimage.harness.cards import DatasetCard, Family, ImageSpec, ModelCard, read_cards
-from preimage.harness.derived_names import base_name, derivation
+from preimage.harness.derived_names import HUB, base_name, derivation
 from preimage.harness.errors import DuplicateName, PluginError, PreimageError, UnknownName, UsageError
 from preimage.harness.hooks import Hooks
 
@@ -145,8 +145,9 @@ class Registry:
         return self._opened[name]
 
     def has_dataset(self, name: str) -> bool:
-        """Whether the name means a data set that is registered, or one made from it."""
-        return base_name(name, self.datasets) in self.datasets
+        """Whether the name means a data set that is registered, one made from it, or an address on the Hub."""
+        base = base_name(name, self.datasets)
+        return base in self.datasets or base.startswith(HUB)
 
     def check_dataset(self, name: str) -> None:
         """Raises UnknownName for a name that means no data set, UsageError for a shape that is none; opens nothing."""
@@ -154,6 +155,10 @@ class Registry:
             raise UnknownName("dataset", base_name(name, self.datasets), self.datasets)
         while name not in self.datasets and (derived := derivation(name)) is not None:
             name = derived.base
+        if name not in self.datasets:
+            from preimage.harness.hub_address import hub_address
+
+            hub_address(name)
 
     def _open(self, name: str, offline: bool) -> Dataset:
         if name in self.datasets:
@@ -164,7 +169,10 @@ class Registry:
         from preimage.harness.derived_data import Inverted, in_shape
 
         derived = derivation(name)
-        assert derived is not None  # the name was checked
+        if derived is None:
+            from preimage.harness.hub_data import open_hub_dataset
+
+            return open_hub_dataset(name, offline=offline)
         source = self.dataset(derived.base, offline=offline)
         return Inverted(source) if derived.image is None else in_shape(source, derived.image)
 
