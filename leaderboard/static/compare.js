@@ -76,7 +76,7 @@ window.preimage = { models: new Map(), model(told) { this.models.set(told.slug, 
     const how = apart ? "" : tied ? "intervals overlap; not paired" : "intervals are apart; not paired";
     if (tied) return ["tie", "tie", how];
     const higher = a.value > b.value ? "a" : "b";
-    if (a.better === "none") return [higher, `${higher.toUpperCase()} is higher`, how];
+    if (a.better === "none") return ["none", `${higher.toUpperCase()} is higher`, how];
     const best = (a.better === "higher") === (a.value > b.value) ? "a" : "b";
     return [best, `${best.toUpperCase()} is better`, how];
   }
@@ -108,7 +108,7 @@ window.preimage = { models: new Map(), model(told) { this.models.set(told.slug, 
   function line(a, b, tally) {
     const apart = difference(a, b);
     const [who, text, how] = verdict(a, b, apart);
-    if (who === "tie" || (who && a.better !== "none")) tally[who] = (tally[who] || 0) + 1;
+    if (who && a.better !== "none") tally[who] = (tally[who] || 0) + 1;
     const between = make("td", { class: "n" });
     if (apart) {
       const places = digits(apart);
