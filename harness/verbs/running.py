@@ -160,7 +160,7 @@ def _run(
     stored = _stored(path)
     plan = make_plan(found, world, selection, stored)
     if dry_run:
-        _print_plan(plan, world)
+        _print_plan(plan, world, workers or default_workers(device))
         return 0
     with Store(path) as store:
         command = shlex.join(["preimage", *sys.argv[1:]])
@@ -186,7 +186,7 @@ def _stored(path: Path) -> Callable[[str], set[int]]:
     return lambda key: blocks.get(key, set())
 
 
-def _print_plan(plan: Plan, world: Any) -> None:
+def _print_plan(plan: Plan, world: Any, workers: int) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -232,7 +232,8 @@ def _print_plan(plan: Plan, world: Any) -> None:
             )
     out.print(
         f"{len(plan.work)} requests, {sum(len(w.missing) for w in plan.work)} blocks to measure, "
-        f"{'' if exact else 'at most '}{total:,} generator evaluations, about {_duration(seconds)} in one process"
+        f"{'' if exact else 'at most '}{total:,} generator evaluations, about {_duration(seconds / workers)} "
+        f"with {workers} process{'es' if workers > 1 else ''}"
     )
 
 
@@ -242,6 +243,8 @@ def images_of(request: Any) -> str:
     if images is None:
         return "the prior"
     label = " under every label" if getattr(request, "label", "") == "every" else ""
+    operator = getattr(getattr(request, "operator", None), "name", "identity")
+    label += "" if operator == "identity" else f", {operator}"
     return f"{images.dataset}/{images.split}{label}" if hasattr(images, "split") else f"its own samples{label}"
 
 
