@@ -62,11 +62,10 @@ def examine(database: Path, sources: Sources, environ: Mapping[str, str], *, ver
     yield from processors(importlib.import_module)
     yield sqlite()
     yield of_database(database)
-    for what, folder, required in (
-        ("the database's folder", database.resolve().parent, True),
-        ("cache folder", default_cache(), False),
-        ("Hub cache", _hub_cache(), False),
-    ):
+    folders = [("the database's folder", database.resolve().parent, True), ("cache folder", default_cache(), False)]
+    if named := environ.get("PREIMAGE_DATA"):  # it is below the cache folder otherwise
+        folders.append(("data folder", Path(named).expanduser(), False))
+    for what, folder, required in [*folders, ("Hub cache", _hub_cache(), False)]:
         yield of_folder(what, folder, required=required, free=lambda path: shutil.disk_usage(path).free)
     yield from hub(environ, _token_file())
     try:
@@ -261,18 +260,18 @@ def weights(cards: Sequence[ModelCard], *, verify: bool) -> Iterator[Finding]:
 
 
 def datasets(registry: Registry) -> Iterator[Finding]:
-    """Data sets that would have to be downloaded, and how many are at hand."""
+    """Data sets that are not on this machine, and how many are; each is opened and asked for its sizes."""
     at_hand = []
     for name, found in registry.datasets.items():
-        if not isinstance(found, DatasetCard) or not found.downloads:
-            at_hand.append(name)
-            continue
         try:
-            found.open(offline=True)
+            for split in found.splits:
+                registry.dataset(name, offline=True).size(split)
         except PreimageError:
-            yield Finding(
-                f"data set {name}", "missing", "not on this machine", "it is downloaded when it is first used"
+            fetched = isinstance(found, DatasetCard) and found.downloads
+            advice = (
+                "it is downloaded when it is first used" if fetched else f"`preimage run -d {name}` says what to do"
             )
+            yield Finding(f"data set {name}", "missing", "not on this machine", advice)
         except Exception as error:  # a stranger's reader may raise anything
             yield Finding(f"data set {name}", "broken", f"{type(error).__name__}: {error}", "only this data set fails")
         else:

@@ -226,15 +226,17 @@ def test_data_sets_plugins_and_names_that_are_taken(tmp_path: Path) -> None:
     file = tmp_path / "sets.py"
     file.write_text(
         TINY
-        + DATA.replace("register(tiny())", "register(tiny())\n    for name in ('far', 'bad'): register(sets(name))")
+        + DATA.replace(
+            "register(tiny())", "register(tiny())\n    for name in ('far', 'bad', 'hand'): register(sets(name))"
+        )
         + """
 from preimage.harness.errors import DatasetError
 
 def sets(name):
-    def open_(offline=False):
-        assert offline
-        raise DatasetError("not here") if name == "far" else ZeroDivisionError("oh")
-    return DatasetCard(name, IMAGE, 2, ("test",), open_, downloads=True)
+    def open_(**given):
+        assert given == ({} if name == "hand" else {"offline": True})
+        raise ZeroDivisionError("oh") if name == "bad" else DatasetError("put it here by hand")
+    return DatasetCard(name, IMAGE, 2, ("test",), open_, downloads=name != "hand")
 """
     )
     broken = tmp_path / "broken.py"
@@ -244,15 +246,20 @@ def sets(name):
     assert sets["data sets"].seen == "1 at hand: tiny"
     assert (sets["data set far"].state, sets["data set bad"].state) == ("missing", "broken")
     assert "downloaded" in sets["data set far"].advice
-    found = by_name(doctor.plugins(registry))
-    assert found["plug-ins"].seen == "1 loaded, 0 models"
-    (problem,) = [finding for name, finding in found.items() if name != "plug-ins"]
+    assert (sets["data set hand"].state, sets["data set hand"].advice) == (
+        "missing",
+        "`preimage run -d hand` says what to do",
+    )
+    plugins = by_name(doctor.plugins(registry))
+    assert plugins["plug-ins"].seen == "1 loaded, 0 models"
+    (problem,) = [finding for name, finding in plugins.items() if name != "plug-ins"]
     assert (problem.state, problem.seen) == ("broken", "ZeroDivisionError: division by zero")
 
     other = tmp_path / "other.py"
     other.write_text(TINY + DATA)
     twice = Sources(plugins=(str(file), str(other)), entry_points=False)
-    last = list(doctor.examine(tmp_path / "a.db", twice, {}))[-1]
+    *_, last = found = list(doctor.examine(tmp_path / "a.db", twice, {"PREIMAGE_DATA": str(tmp_path / "data")}))
+    assert str(tmp_path / "data") in by_name(found)["data folder"].seen
     assert (last.name, last.state) == ("plug-ins", "broken")
     assert "both register a dataset named 'tiny'" in last.seen
 
