@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +22,8 @@ from preimage.harness.hub_files import Listing, choose
 from preimage.harness.plugins import Registry, Sources
 from preimage.harness.world import World
 from tests.local_server import Answer, LocalServer, serving
+from tests.tiny_world import Shell
+from tests.tiny_world import shell as shell
 
 COMMIT = "5f" * 20
 RANDOM = np.random.default_rng(0)
@@ -456,28 +456,22 @@ def test_without_pyarrow_it_is_said_what_to_install(hub: Hub, monkeypatch: pytes
         opened("hf://some/pictures")
 
 
-def test_the_command_line_takes_an_address(hub: Hub, tmp_path: Path) -> None:
-    """In a process of its own, with the Hub's own variables, in two workers."""
-    hub.put({"test.parquet": pictures(levels(8, 28, 28))})
-    environment = {**os.environ, "HF_ENDPOINT": hub.server.url, "HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "preimage.harness.cli", "run", "-b", "recovery", "-m", "ppca", "--limit", "4"]
-    command += [
-        "--set",
-        "block=2",
-        "--set",
-        "solver.steps=2",
-        "-d",
-        "hf://some/pictures",
-        "--db",
-        str(tmp_path / "x.db"),
-        "--workers",
-        "2",
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_command_line_and_its_workers_take_an_address(
+    hub: Hub, shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Workers are processes of their own, which know the Hub by its own variables."""
+    monkeypatch.setenv("HF_ENDPOINT", hub.server.url)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    hub.put({"test.parquet": pictures(levels(8, 8, 8))})
+    few = ("-b", "recovery", "--limit", "4", "--set", "block=2", "--set", "solver.steps=2")
+    command = ("run", "--plugin", "tiny.py", "-m", "tiny-good", "-d", "hf://some/pictures", *few)
+    ended = shell(*command, "--workers", "2")
+    assert ended.status == 0, ended.said
+    assert shell.scores()
     asked = len(hub.server.asked)
-    again = subprocess.run(
-        [*command, "--offline", "--dry-run"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert again.returncode == 0, again.stdout + again.stderr
+    ended = shell(*command, "--workers", "1", "--offline")
+    assert ended.status == 0, ended.said
     assert len(hub.server.asked) == asked
+    ended = shell(*command, "-d", "hf://some/picture", "--offline")
+    assert ended.status == 1
+    assert "data set hf://some/picture is not in the cache of the Hub" in ended.said
