@@ -16,10 +16,11 @@ _UNSEEN = ("Cc", "Cf", "Cs")  # Unicode's control, format (directions among them
 
 def shown(text: object, most: int = 200) -> str:
     """A text without control and direction characters, cut where it is longer than ``most``."""
-    kept = "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNSEEN and c not in "\n\t" else c
-        for c in str(text)[: most + 1]
-    )
+    kept = str(text)[: most + 1]
+    if not kept.isprintable():
+        kept = "".join(
+            "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNSEEN and c not in "\n\t" else c for c in kept
+        )
     return kept if len(kept) <= most else kept[: most - 1] + "…"
 
 
