@@ -67,12 +67,22 @@ def test_goodness_of_fit_is_the_mean_distance_from_the_range(plugin: Path, tmp_p
     assert found["f_val"]["low"] < found["f_val"]["value"] < found["f_val"]["high"]
 
 
-def test_goodness_of_fit_names_another_distance_and_is_refused_as_overfitting_is(plugin: Path, tmp_path: Path) -> None:
-    database = tmp_path / "a.db"
+def test_goodness_of_fit_by_the_squared_norm_is_the_same_and_shares_rows(plugin: Path, tmp_path: Path) -> None:
+    values = {}
+    for distance in ("l2", "squared-l2"):
+        database = tmp_path / f"{distance}.db"
+        more = ("-b", "goodness-of-fit", "-b", "overfitting", "-m", "linear", "--limit", "8")
+        assert run(plugin, database, *more, "--set", f"distance={distance}", "--set", "operator=mask") == 0
+        rows, values[distance] = measured(database, "linear", "goodness-of-fit", "val")
+        assert values[distance]["f_val/mask"] == pytest.approx(rows["l2"].mean())
+        with Results(database) as results:
+            asked = {(e.benchmark, ask.role): ask.request for e in results.evaluations() for ask in e.asks}
+        assert asked["goodness-of-fit", "val"] == asked["overfitting", "val"]
+    assert values["l2"] == pytest.approx(values["squared-l2"], rel=1e-3)
+
+
+def test_goodness_of_fit_is_refused_as_overfitting_is(plugin: Path, tmp_path: Path) -> None:
     benchmarks = ("-b", "goodness-of-fit", "-b", "overfitting")
-    assert run(plugin, database, *benchmarks, "-m", "linear", "--limit", "8", "--set", "distance=squared-l2") == 0
-    _, scores = measured(database, "linear", "goodness-of-fit", "val")
-    assert set(scores) == {"f_train/squared-l2", "f_val/squared-l2"}
     other = tmp_path / "b.db"
     assert run(plugin, other, *benchmarks, "-m", "linear", "-d", "train-less", "--limit", "8") == 1
     assert run(plugin, other, *benchmarks, "-m", "linear", "-d", "squares@1x9x9", "--limit", "8") == 1

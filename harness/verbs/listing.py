@@ -12,7 +12,7 @@ from preimage.harness.verbs.arguments import console, registry, sources
 if TYPE_CHECKING:
     from preimage.harness.plugins import Registry
 
-KINDS = ("models", "families", "datasets", "benchmarks", "suites", "metrics", "solvers", "distances")
+KINDS = ("models", "families", "datasets", "benchmarks", "suites", "metrics", "solvers", "operators", "distances")
 
 
 @click.command("list")
@@ -20,7 +20,7 @@ KINDS = ("models", "families", "datasets", "benchmarks", "suites", "metrics", "s
 @click.option("--json", "as_json", is_flag=True, help="a list of objects, each with at least `name`")
 @sources
 def list_(kind: str, as_json: bool, plugins: tuple[str, ...], cards: tuple[str, ...]) -> None:
-    """What is installed: models, families, data sets, benchmarks, suites, metrics, solvers or distances.
+    """What is installed: models, families, data sets, benchmarks, suites, metrics, solvers, operators, distances.
 
     \b
     Examples:
@@ -104,16 +104,17 @@ def _things(kind: str, found: Registry) -> list[dict[str, Any]]:
             for name, benchmark in found.benchmarks.items()
             for metric, info in benchmark.metrics.items()
         ]
-    if kind == "solvers":
+    if kind in ("solvers", "operators"):
+        from preimage.harness.operators import OPERATORS
         from preimage.harness.options import described
 
         return [
             {
                 "name": name,
-                "settings": [f"{field}={default}" for field, default, _ in described(solver)],
-                "description": (solver.__doc__ or "").split("\n")[0],
+                "settings": [f"{field}={default}" for field, default, _ in described(record)],
+                "description": (record.__doc__ or "").split("\n")[0],
             }
-            for name, solver in found.solvers.items()
+            for name, record in (found.solvers if kind == "solvers" else OPERATORS).items()
         ]
     return [
         {"name": name, "squared": distance.squared, "description": (type(distance).__doc__ or "").split("\n")[0]}
