@@ -32,7 +32,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class OnDataset:
-    """A benchmark on a data set: what all its protocols show together, and each of them. left: how many more there are."""
+    """A benchmark on a data set: what all its protocols show together, and each of them.
+
+    left: how many protocols are not shown.
+    """
 
     name: str
     sections: tuple[Section, ...]

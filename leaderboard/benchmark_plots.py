@@ -120,7 +120,7 @@ def error_against_evaluations(results: Results, sections: Sequence[Section]) -> 
     chart = chart_of(series, AxisName("generator evaluations per image", "evaluations"), _axis_name(metric))
     told = (
         "The recovery error against the generator evaluations spent on an image, on average. One point per model and "
-        "protocol; those of one model are joined. An error that still falls to the right is the solver's, not the model's."
+        "protocol; those of one model are joined. Where an error still falls to the right, it is the solver's."
     )
     return [Drawn("Error against generator evaluations", told, chart, left)] if chart is not None else []
 
@@ -173,9 +173,7 @@ def _joined(points: Sequence[Point]) -> list[Point]:
     for point in points:
         places.setdefault(point.course, []).append(point.x)
     courses = {course for course, found in places.items() if 1 < len(found) == len(set(found))}
-    return [
-        replace(point, named=False) if point.course in courses else replace(point, course="") for point in points
-    ]
+    return [replace(point, named=False) if point.course in courses else replace(point, course="") for point in points]
 
 
 def _last_named(points: Sequence[Point]) -> list[Point]:

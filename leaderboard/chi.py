@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 
 _REACH = 9.0  # how far around the mode the table goes; the standard deviation is 0.71 at most
 _STEPS = 2000
@@ -48,16 +48,22 @@ class ChiLaw:
         ends, shares = self._table
         return ends[min(bisect.bisect_left(shares, share), len(ends) - 1)]
 
-    @cached_property
+    @property
     def _table(self) -> tuple[list[float], list[float]]:
-        """Radii, and the share below each: the density integrated by Simpson's rule, cell by cell."""
-        mode = math.sqrt(max(self.dim - 1, 0))
-        first, last = max(0.0, mode - _REACH), mode + _REACH
-        step = (last - first) / _STEPS
-        ends = [first + k * step for k in range(_STEPS + 1)]
-        density = [self.density(end) for end in ends]
-        shares = [0.0]
-        for k in range(_STEPS):
-            middle = self.density(ends[k] + step / 2)
-            shares.append(shares[-1] + step * (density[k] + 4 * middle + density[k + 1]) / 6)
-        return ends, [min(share, 1.0) for share in shares]
+        return _table(self.dim)
+
+
+@cache
+def _table(dim: int) -> tuple[list[float], list[float]]:
+    """Radii, and the share below each: the density integrated by Simpson's rule, cell by cell."""
+    law = ChiLaw(dim)
+    mode = math.sqrt(max(dim - 1, 0))
+    first, last = max(0.0, mode - _REACH), mode + _REACH
+    step = (last - first) / _STEPS
+    ends = [first + k * step for k in range(_STEPS + 1)]
+    density = [law.density(end) for end in ends]
+    shares = [0.0]
+    for k in range(_STEPS):
+        middle = law.density(ends[k] + step / 2)
+        shares.append(shares[-1] + step * (density[k] + 4 * middle + density[k + 1]) / 6)
+    return ends, [min(share, 1.0) for share in shares]

@@ -55,9 +55,7 @@ def code_law_of(
     dims = code_dims(results, [one.key for one, _ in groups])
     dim = next(iter(set(dims.values()))) if len(set(dims.values())) == 1 and len(dims) == len(groups) else None
     normal = dim is not None and follows_normal_rule(dim, [values for _, values in groups])
-    samples = [
-        Sample(one.title, styles[one.key], values[NORM], one.images != SAMPLES) for one, values in groups
-    ]
+    samples = [Sample(one.title, styles[one.key], values[NORM], one.images != SAMPLES) for one, values in groups]
     drawn = histogram_of(samples, ChiLaw(dim) if normal and dim is not None else None)
     if drawn is None:
         return None

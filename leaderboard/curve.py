@@ -51,7 +51,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Label:
-    """A text beside a point: ``anchor``: which part of it stands there (start, middle, end). leader: the line to it, where it stands in the margin."""
+    """A text beside a point. anchor: which part of it stands at its place: start, middle or end.
+
+    leader: the line to it from its point, where it stands in the margin.
+    """
 
     text: str
     x: float

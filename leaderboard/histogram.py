@@ -6,7 +6,8 @@ import bisect
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import chain, pairwise
 
 from preimage.leaderboard.chi import ChiLaw
 from preimage.leaderboard.scales import NOTHING, Scale, Tick, linear_scale, log_scale
@@ -35,7 +36,7 @@ class Frame:
 
 BINS = 30
 WIDE = Frame(720, 300, 52, 704, 24, 248, BINS, 8, 5)
-SMALL = Frame(260, 148, 34, 254, 12, 116, 24, 4, 3)
+SMALL = Frame(260, 148, 34, 254, 12, 116, 24, 6, 3)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Sample:
     style: str
     errors: tuple[float, ...]
     sets_axis: bool = True
+
+    @cached_property
+    def ordered(self) -> list[float]:
+        """The errors in order; what is smaller than anything an axis shows is 0."""
+        return sorted([error if abs(error) > NOTHING else 0.0 for error in self.errors])
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def histograms_of(panels: Sequence[Sequence[Sample]], frame: Frame, law: ChiLaw 
     if not panels:
         return []
     axis = _axis([sample for samples in panels for sample in samples], frame, law)
-    counted = [[(_counts(sample.errors, axis), sample) for sample in samples] for samples in panels]
+    counted = [[(_counts(sample, axis), sample) for sample in samples] for samples in panels]
     curve = _law(law, axis) if law is not None else []
     highest = [_highest(counts, sample, axis.under) for panel in counted for counts, sample in panel]
     top = max([*highest, *(share for _, share in curve)])
@@ -136,7 +142,7 @@ def _drawn(
     cut = tuple(f"{100 * share:.0f} % of {name}" for share, name in shares if axis.under and share > top)
     below = None
     if axis.under:
-        smallest = [error for _, sample in counted for error in sample.errors if error < axis.edges[0]]
+        smallest = [error for _, sample in counted for error in sample.ordered if error < axis.edges[0]]
         text = "0" if all(abs(error) <= NOTHING for error in smallest) else f"< {short(axis.scale.low)}"
         below = Tick(round(axis.places[0] + axis.width / 2, 1), text)
     return Histogram(
@@ -153,13 +159,14 @@ def _drawn(
 
 
 def _axis(samples: Sequence[Sample], frame: Frame, law: ChiLaw | None) -> _Axis:
-    every, lowest = _ordered(samples), _lowest(samples)
+    every = sorted(chain.from_iterable(sample.ordered for sample in samples))
+    lowest = _lowest(samples, every)
     least, largest = every[0], every[-1]
     if law is not None:
         ends = law.quantile(_RARE), law.quantile(1 - _RARE)
         least, lowest, largest = min(least, ends[0]), min(lowest, ends[0]), max(largest, ends[1])
     log = least >= 0 and largest > 0 and (largest > 10 * lowest or least < lowest)
-    under = log and least < lowest
+    under = log and least < log_scale(lowest, largest, 0, 1).low
     width = (frame.right - frame.left) / (frame.bins + (2 if under else 0))
     if log:
         scale = log_scale(lowest, largest, frame.left + (2 * width if under else 0), frame.right)
@@ -171,17 +178,18 @@ def _axis(samples: Sequence[Sample], frame: Frame, law: ChiLaw | None) -> _Axis:
     return _Axis(scale, _edges(scale, frame.bins), tuple(places), under, width)
 
 
-def _ordered(samples: Sequence[Sample]) -> list[float]:
-    return sorted(error if abs(error) > NOTHING else 0.0 for sample in samples for error in sample.errors)
-
-
-def _lowest(samples: Sequence[Sample]) -> float:
-    """The least error that a logarithmic axis reaches."""
-    every = _ordered(samples)
+def _lowest(samples: Sequence[Sample], every: Sequence[float]) -> float:
+    """The least error that a logarithmic axis reaches. every: all errors in order."""
     bound = every[-1] * _DEEPEST
-    setting = _ordered([sample for sample in samples if sample.sets_axis]) or every
-    least = next((error for error in setting if error > bound), every[-1])
-    return next((error for error in every if error > max(bound, least / _BEYOND)), every[-1])
+    setting = [sample.ordered for sample in samples if sample.sets_axis] or [every]
+    least = min((_next(errors, bound, every[-1]) for errors in setting), default=every[-1])
+    return _next(every, max(bound, least / _BEYOND), every[-1])
+
+
+def _next(errors: Sequence[float], bound: float, none: float) -> float:
+    """The least error above a bound."""
+    place = bisect.bisect_right(errors, bound)
+    return errors[place] if place < len(errors) else none
 
 
 def _edges(scale: Scale, bins: int) -> tuple[float, ...]:
@@ -191,19 +199,17 @@ def _edges(scale: Scale, bins: int) -> tuple[float, ...]:
     return tuple(scale.low + (scale.high - scale.low) * k / bins for k in range(bins + 1))
 
 
-def _counts(errors: Sequence[float], axis: _Axis) -> tuple[int, ...]:
+def _counts(sample: Sample, axis: _Axis) -> tuple[int, ...]:
     """How many errors lie in each bin [edge, next edge), the last one closed; every error is in exactly one.
 
     Under an axis that gathers small errors the first bin holds those, and an empty one parts it from the rest.
     """
-    shift, last = 2 if axis.under else 0, len(axis.edges) - 2
-    counts = [0] * (last + 1 + shift)
-    for error in errors:
-        if axis.under and error < axis.edges[0]:
-            counts[0] += 1
-        else:
-            counts[shift + min(max(bisect.bisect_right(axis.edges, error) - 1, 0), last)] += 1
-    return tuple(counts)
+    errors, edges = sample.ordered, axis.edges
+    below = [0, *(bisect.bisect_left(errors, edge) for edge in edges[1:-1]), len(errors)]
+    if not axis.under:
+        return tuple(end - start for start, end in pairwise(below))
+    below[0] = bisect.bisect_left(errors, edges[0])
+    return (below[0], 0, *(end - start for start, end in pairwise(below)))
 
 
 def _highest(counts: Sequence[int], sample: Sample, under: bool) -> float:
@@ -236,7 +242,7 @@ def _outline(sample: Sample, counts: Sequence[int], axis: _Axis, y: Scale) -> Ou
     for count, end in zip(counts, axis.places[1:], strict=True):
         path.append(f"V{y(100 * count / len(sample.errors)):.1f}H{end:.1f}")
     path.append(f"V{y(0):.1f}")
-    median = statistics.median(sample.errors)
+    median = statistics.median(sample.ordered)
     beneath = axis.under and median < axis.scale.low
     at = axis.places[0] + axis.width / 2 if beneath else axis.scale(median)
     return Outline(sample.name, sample.style, tuple(counts), "".join(path), median, round(at, 1))

@@ -15,6 +15,21 @@ SAMPLES = "the model's own samples"
 _ORDER = {"train": 0, "val": 1, "test": 2}
 
 
+# The order of both joins is that of the tables' keys, so nothing has to be sorted.
+_COLUMN = (
+    "SELECT v.value FROM block b CROSS JOIN row_value v ON v.block = b.id "
+    "WHERE b.request = ? AND v.name = ? AND v.image < ? ORDER BY b.number, v.image, v.label"
+)
+_OUTCOMES = (
+    "SELECT b.request, r.outcome, count(*) AS n FROM json_each(?) w CROSS JOIN block b ON b.request = w.key "
+    "CROSS JOIN row r ON r.block = b.id AND r.image < w.value GROUP BY b.request, r.outcome"
+)
+_EVALUATIONS = (
+    "SELECT b.request, sum(v.value) / w.value AS mean FROM json_each(?) w CROSS JOIN block b ON b.request = w.key "
+    "CROSS JOIN row_value v ON v.block = b.id AND v.name = 'evaluations' AND v.image < w.value GROUP BY b.request"
+)
+
+
 @dataclass
 class Measured:
     """A request of a model: what it names, how many images were asked of it, by which roles of which benchmarks.
@@ -110,37 +125,18 @@ def measured_of(results: Results, entries: Sequence[Entry]) -> dict[str, Measure
 
 def values_of(results: Results, measured: Collection[Measured], names: Sequence[str]) -> dict[str, Values]:
     """The named values of the first images of some requests, by request. Each row is read once."""
-    wanted = json.dumps({one.key: one.count for one in measured})
     values: dict[str, dict[str, tuple[float, ...]]] = {one.key: {} for one in measured}
     outcomes: dict[str, dict[str, int]] = {one.key: {} for one in measured}
-    numbers = results.db.execute(
-        "SELECT b.request, v.name, v.value FROM json_each(?) w CROSS JOIN block b ON b.request = w.key "
-        "CROSS JOIN row_value v ON v.block = b.id AND v.name IN (SELECT value FROM json_each(?)) "
-        "AND v.image < w.value ORDER BY b.request, v.name, b.number, v.image, v.label",
-        [wanted, json.dumps(list(names))],
-    )
-    lists: dict[tuple[str, str], list[float]] = {}
-    for request, name, value in numbers:
-        lists.setdefault((request, name), []).append(value)
-    for (request, name), found in lists.items():
-        values[request][name] = tuple(found)
-    for row in results.query(
-        "SELECT b.request, r.outcome, count(*) AS n FROM json_each(?) w CROSS JOIN block b ON b.request = w.key "
-        "CROSS JOIN row r ON r.block = b.id AND r.image < w.value GROUP BY b.request, r.outcome",
-        wanted,
-    ):
+    for one in measured:
+        for name in names:
+            column = results.db.execute(_COLUMN, [one.key, name, one.count])
+            if found := tuple([value for (value,) in column]):
+                values[one.key][name] = found
+    for row in results.query(_OUTCOMES, json.dumps({one.key: one.count for one in measured})):
         outcomes[row["request"]][row["outcome"]] = row["n"]
     return {one.key: Values(values[one.key], outcomes[one.key]) for one in measured}
 
 
 def mean_evaluations(results: Results, counts: Mapping[str, int]) -> dict[str, float]:
     """Generator evaluations per image, over the first images of each request (key -> how many)."""
-    return {
-        row["request"]: row["mean"]
-        for row in results.query(
-            "SELECT b.request, sum(v.value) / w.value AS mean FROM json_each(?) w CROSS JOIN block b ON b.request = w.key "
-            "CROSS JOIN row_value v ON v.block = b.id AND v.name = 'evaluations' AND v.image < w.value "
-            "GROUP BY b.request",
-            json.dumps(dict(counts)),
-        )
-    }
+    return {row["request"]: row["mean"] for row in results.query(_EVALUATIONS, json.dumps(dict(counts)))}

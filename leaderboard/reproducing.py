@@ -1,4 +1,4 @@
-"""The commands that measure a score again: every option as it was, so they depend on no default and on no suite's file."""
+"""The commands that measure a score again: every option as it was, so no default and no suite's file changes them."""
 
 from __future__ import annotations
 
@@ -45,4 +45,6 @@ def _yaml(value: object) -> str:
     """A value as YAML reads it back: JSON is YAML, and plain words need no quotes."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NO_TEXTS:
         return value
+    if isinstance(value, float) and "e" in (text := repr(value)) and "." not in text:
+        return text.replace("e", ".0e")  # YAML takes 1e-05 for a text
     return json.dumps(value, ensure_ascii=False)
