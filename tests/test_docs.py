@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import inspect
+import json
 import pkgutil
 import re
 import runpy
 import shlex
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 from sqlite_utils import Database
 
 import preimage.harness
+from preimage.harness.cards import ModelCard
+from preimage.harness.cli import cli
 from preimage.harness.errors import PreimageError
 from preimage.harness.hooks import Hooks
+from preimage.harness.operators import OPERATORS
+from preimage.harness.options import RecoveryOptions, described, options_from, parse_settings
+from preimage.harness.plugins import expand, installed
 from preimage.harness.results import Results
 from preimage.harness.schema import MIGRATIONS
+from tests.test_cli import VERBS
 from tests.tiny_world import Shell
 from tests.tiny_world import shell as shell
 
@@ -26,6 +37,28 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"<!-- (file: (?P<file>\S+)|run|query) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)
+
+
+def text_of(name: str) -> str:
+    """A page of docs/."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def sections_of(name: str, heading: str = r"\w+") -> dict[str, str]:
+    """The page's sections of second level whose headings match, by heading."""
+    return dict(re.findall(rf"^## ({heading})\n(.*?)(?=^## |\Z)", text_of(name), re.DOTALL | re.MULTILINE))
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of every row of every table, heads and rules left out."""
+    tables = re.findall(r"^(?:\|.*\n)+", text, re.MULTILINE)
+    lines = [line for table in tables for line in table.splitlines()[2:]]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def quoted(text: str) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", text)
 
 
 def name_of(page: Path) -> str:
@@ -44,8 +77,11 @@ RUNNABLE = [page for page in PAGES if marked(page, "run")]
 def test_there_is_something_to_run() -> None:
     assert {name_of(page) for page in RUNNABLE} >= {
         "README.md",
-        "docs/writing-an-adapter.md",
+        "docs/comparing-models.md",
+        "docs/several-machines.md",
         "docs/writing-a-benchmark.md",
+        "docs/writing-a-card.md",
+        "docs/writing-an-adapter.md",
     }
 
 
@@ -81,6 +117,19 @@ def test_the_queries_of_the_database_page_answer(shell: Shell) -> None:
             assert results.query(query), query
 
 
+def test_the_paired_difference_of_the_database_page_is_that_of_compare(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("--limit", "4", "--set", "block=4", "--set", "solver.steps=10", "--workers", "1")
+    assert shell("run", "-b", "recovery", "-m", "ppca", "-m", "mean-image", *few).status == 0
+    (script,) = marked(ROOT / "docs" / "database.md", "file")
+    runpy.run_path(str(shell.write(script["file"], script["text"])))
+    printed = capsys.readouterr().out.split()
+    compared = json.loads(shell("compare", "ppca", "mean-image", "--json").out)
+    (row,) = [row for row in compared if row["metric"] == "mse"]
+    assert printed == [f"{row['difference']:.4g}", f"[{row['low']:.4g},", f"{row['high']:.4g}]"]
+
+
 def tables() -> dict[str, list[str]]:
     """Every table and view of the schema with its columns."""
     with closing(sqlite3.connect(":memory:")) as connection:
@@ -95,9 +144,7 @@ def tables() -> dict[str, list[str]]:
 
 
 def test_every_table_and_column_is_documented() -> None:
-    text = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
-    schema = tables()
+    sections, schema = sections_of("database.md"), tables()
     assert "score" in schema
     assert sections.keys() == schema.keys()
     for table, columns in schema.items():
@@ -115,16 +162,38 @@ def test_every_error_is_documented() -> None:
             if error.__module__.startswith("preimage."):
                 classes.add(error.__name__)
                 waiting.append(error)
-    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    sections = sections_of("errors.md")
     assert sections.keys() == classes
     assert not [name for name, section in sections.items() if "\n> " not in section], "a typical message each"
 
 
-def test_every_hook_verb_metric_and_name_is_in_the_reference() -> None:
-    from preimage.harness.plugins import installed
-    from tests.test_cli import VERBS
+def test_the_failures_of_every_verb_are_explained() -> None:
+    (text,) = sections_of("errors.md", "By verb[^\n]*").values()
+    rows = rows_of(text)
+    assert {row[0] for row in rows} == {f"`preimage {verb}`" for verb in VERBS}
+    assert {row[2] for row in rows} <= {"0", "1", "2", "130"}
 
+
+def test_every_field_of_a_card_is_documented() -> None:
+    rows = rows_of(sections_of("writing-a-card.md")["Fields"])
+    documented = [name for row in rows for name in quoted(row[0])]
+    assert sorted(documented) == sorted(field.name for field in dataclasses.fields(ModelCard) if field.name != "load")
+    required = [name for row in rows if row[1] == "required" for name in quoted(row[0])]
+    missing = dataclasses.MISSING
+    assert required == [
+        field.name for field in dataclasses.fields(ModelCard) if field.default is field.default_factory is missing
+    ]
+    assert all(row[2] for row in rows)
+
+
+def test_every_field_of_a_suite_is_documented() -> None:
+    from preimage.harness.suites import _FIELDS
+
+    text = sections_of("writing-a-benchmark.md", "A suite")["A suite"]
+    assert {name for row in rows_of(text) for name in quoted(row[0])} == set(_FIELDS)
+
+
+def test_every_hook_verb_metric_and_name_is_in_the_reference() -> None:
     assert not [hook for hook in vars(Hooks) if hook.startswith("register_") and f"`{hook}(" not in REFERENCE]
     assert not [verb for verb in VERBS if f"### preimage {verb}\n" not in REFERENCE]
     assert not [name for name in preimage.harness.__all__ if f"| `{name}` |" not in REFERENCE]
@@ -132,9 +201,129 @@ def test_every_hook_verb_metric_and_name_is_in_the_reference() -> None:
     for name, benchmark in registry.benchmarks.items():
         assert f"### {name}\n" in REFERENCE
         assert not [metric for metric in benchmark.metrics if f"| `{metric}` |" not in REFERENCE]
-    for catalogue in (registry.solvers, registry.suites):
+    for catalogue in (registry.solvers, registry.suites, OPERATORS):
         assert not [name for name in catalogue if f"### {name}\n" not in REFERENCE]
-    assert not [name for name in registry.distances if f"| `{name}` |" not in REFERENCE]
+    for things in (registry.distances, registry.models, registry.datasets):
+        assert not [name for name in things if f"| `{name}` |" not in REFERENCE]
+
+
+def part_of_the_reference(heading: str) -> str:
+    """The reference from a heading to the next of its level or above."""
+    found = re.search(rf"^### {re.escape(heading)}\n(.*?)(?=^##+ |\Z)", REFERENCE, re.DOTALL | re.MULTILINE)
+    assert found, heading
+    return found[1]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_of_a_verb_is_in_the_reference(verb: str) -> None:
+    documented = {name for row in rows_of(part_of_the_reference(f"preimage {verb}")) for name in quoted(row[0])}
+    options = [option for option in VERBS[verb].params if isinstance(option, click.Option) and not option.hidden]
+    assert {name for option in options for name in [*option.opts, *option.secondary_opts]} <= documented
+
+
+def test_every_option_and_setting_is_in_the_reference() -> None:
+    registry = installed()
+    records = {benchmark.options.__name__: benchmark.options for _, benchmark in registry.benchmarks.items()}
+    for name, record in [*records.items(), *registry.solvers.items(), *OPERATORS.items()]:
+        documented = {row[0]: row[1] for row in rows_of(part_of_the_reference(name))}
+        assert documented == {f"`{field}`": f"`{default}`" for field, default, _ in described(record)}
+
+
+def test_a_formula_is_in_the_reference_where_a_benchmark_has_one() -> None:
+    formulas = {name: getattr(benchmark, "formula", "") for name, benchmark in installed().benchmarks.items()}
+    assert any(formulas.values())
+    assert not [name for name, formula in formulas.items() if formula not in part_of_the_reference(name)]
+
+
+def test_every_protocol_is_explained_with_all_its_settings() -> None:
+    """A suite that follows a paper has a section that names each of its options; the paper's and ours are told."""
+    sections = sections_of("protocols.md", "[a-z0-9-]+")
+    papers = {name: suite for name, suite in installed().suites.items() if suite.source}
+    assert papers.keys() <= sections.keys()
+    assert sections.keys() - papers.keys() == {"latent-size"}, "which has no suite, and says so"
+    for name, suite in papers.items():
+        said = set(quoted(sections[name]))
+        assert f"preimage run {name}" in said
+        for part in ("**The paper.**", "**Here.**", "**Differences.**"):
+            assert part in sections[name]
+        for benchmark, own in suite.benchmarks.items():
+            assert f"(reference.md#{benchmark})" in sections[name]
+            for key, value in {**suite.options, **own}.items():
+                assert f"{key}={value if isinstance(value, str) else json.dumps(value)}" in said, name
+
+
+def settings_in(text: str) -> list[str]:
+    """Every ``key=value`` between backticks, as in a table of options."""
+    return [part for code in quoted(text) for part in code.split(" ") if re.fullmatch(r"[a-z_.]+=[\w.-]+", part)]
+
+
+def test_options_named_in_prose_exist() -> None:
+    registry, checked = installed(), 0
+    for row in rows_of(text_of("methods.md")):
+        if settings := settings_in(row[-1]):
+            checked += 1
+            options_from(RecoveryOptions, parse_settings(settings), registry.solvers, source="methods.md")
+    assert checked >= 4
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Every command that a page or a verb's help shows, with where it stands. The reference is made of the helps."""
+    for page in PAGES:
+        if page.name != "reference.md":
+            for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+                for line in re.findall(r"^(?:\$ )?(preimage .*)$", block, re.MULTILINE):
+                    yield name_of(page), shlex.split(line, comments=True)[1:]
+    for name, command in {"": cli, **VERBS}.items():
+        for line in re.findall(r"^\s*(preimage .*)$", inspect.cleandoc(command.help or ""), re.MULTILINE):
+            yield f"preimage {name} --help", shlex.split(re.split(r"\s{3,}", line)[0])[1:]
+
+
+COMMANDS = list(commands())
+
+
+@pytest.mark.parametrize(("where", "arguments"), COMMANDS, ids=[f"{w}: {shlex.join(a)}" for w, a in COMMANDS])
+def test_commands_in_the_docs_can_be_typed(where: str, arguments: list[str]) -> None:
+    name, *rest = arguments
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None, f"{where}: there is no verb {name}"
+    if "--help" in rest:
+        return
+    given = command.make_context(name, rest).params
+    if name == "run" and "example-plugin" not in where:  # that one brings its own model
+        exist(given, where)
+
+
+def exist(given: dict[str, object], where: str) -> None:
+    """What ``preimage run`` names is installed, or comes with a file of the reader's own; its options are known."""
+    registry = installed()
+    suite, own = given["suite"], bool(given["plugins"] or given["cards"])
+    if suite is not None and not str(suite).endswith(".yaml"):
+        assert suite in registry.suites, where
+    if not own:
+        expand(registry.models, [name for name in given["models"] if not name.startswith("my-")])  # type: ignore[attr-defined]
+        assert given["dataset"] is None or registry.has_dataset(str(given["dataset"])) or "/" in str(given["dataset"])
+    settings = parse_settings(given["settings"])  # type: ignore[arg-type]
+    chosen = given["benchmarks"] or list(registry.benchmarks)
+    for benchmark in chosen:  # type: ignore[attr-defined]
+        if benchmark in registry.benchmarks and given["benchmarks"]:
+            options_from(registry.benchmarks[benchmark].options, settings, registry.solvers, source=where)
+
+
+def test_verbs_named_in_prose_exist() -> None:
+    for page in PAGES:
+        if page.name != "reference.md":
+            for verb in re.findall(r"`preimage ([a-z]\w*)", page.read_text(encoding="utf-8")):
+                assert verb in VERBS, f"{name_of(page)}: {verb}"
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        links = re.findall(r"\]\(([\w./-]+\.md)", page.read_text(encoding="utf-8"))
+        waiting += {(page.parent / link).resolve() for link in links} - reached
+    assert set(PAGES) <= reached
 
 
 def test_everything_in_the_reference_says_what_it_means() -> None:
