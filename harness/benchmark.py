@@ -155,5 +155,5 @@ def same_images(model: Model, data: Data) -> None:
     if model.card.image != data.image:
         raise Refused(
             f"makes images of {model.card.image}; data set {data.name!r} has {data.image}. "
-            f"Give -d {data.name}@{model.card.image} to have them resized"
+            f"Add @{model.card.image} to the data set's name or path to have them resized"
         )

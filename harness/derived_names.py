@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
+from pathlib import Path
 from typing import NamedTuple
 
 from preimage.harness.cards import ImageSpec
@@ -48,6 +49,18 @@ def base_name(name: str, known: Container[str]) -> str:
         shape = _SHAPE.fullmatch(name)
         if shape is not None or ("@" in name and not name.startswith((HUB, INVERTED))):
             name = name.rpartition("@")[0]
+        elif name.startswith(INVERTED):
+            name = name.removeprefix(INVERTED)
+        else:
+            break
+    return name
+
+
+def path_in(name: str) -> str:
+    """The path in ``PATH@CxHxW`` or ``inverted:PATH``; a path that exists is taken as it stands."""
+    while not Path(name).expanduser().exists():
+        if (shape := _SHAPE.fullmatch(name)) is not None:
+            name = shape["base"]
         elif name.startswith(INVERTED):
             name = name.removeprefix(INVERTED)
         else:

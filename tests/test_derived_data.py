@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,13 @@ from PIL import Image
 from preimage.harness import ArrayDataset, Dataset, DatasetCard, ImageSpec
 from preimage.harness.benchmark import Data
 from preimage.harness.derived_data import Inverted, Resized, in_shape, resized
-from preimage.harness.derived_names import Derivation, base_name, derivation
+from preimage.harness.derived_names import Derivation, base_name, derivation, path_in
 from preimage.harness.errors import DatasetError, Refused, UnknownName, UsageError
 from preimage.harness.plugins import Registry, Sources
 from preimage.harness.world import World
+from tests.array_files import npz
+from tests.tiny_world import Shell
+from tests.tiny_world import shell as shell
 
 RGB = np.random.default_rng(0).random((7, 3, 12, 10), dtype=np.float32)
 GREY = np.random.default_rng(1).random((7, 1, 12, 10), dtype=np.float32)
@@ -260,3 +264,36 @@ def test_what_stands_beside_is_no_part_of_what_a_data_set_is() -> None:
     data = world().data("d")
     assert data == replace(data, open_other=None)
     assert data == Data(data.name, data.image, data.num_classes, data.sizes, data.fingerprints)
+
+
+def test_a_path_may_bear_a_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "it@1x8x8").mkdir()
+    for text, path in (
+        ("a/b.npz@1x8x8", "a/b.npz"),
+        ("inverted:a/b.npz@3x4x4@1x8x8", "a/b.npz"),
+        ("it@1x8x8", "it@1x8x8"),
+        ("it@1x8x8@3x4x4", "it@1x8x8"),
+        ("a@home/b", "a@home/b"),
+    ):
+        assert path_in(text) == path
+
+
+def test_the_command_line_takes_derived_names_and_paths(shell: Shell) -> None:
+    npz(shell.folder / "faces.npz", images=(GREY * 255).astype(np.uint8))
+    few = ("-b", "recovery", "-m", "tiny-good", "--limit", "2", "--set", "block=2", "--set", "solver.steps=2")
+    for name, whole in (
+        ("inverted:tiny", "inverted:tiny"),
+        ("faces.npz@1x8x8", "faces@1x8x8"),
+        ("inverted:./faces.npz@1x8x8", "inverted:faces@1x8x8"),
+    ):
+        ended = shell.run(*few, "-d", name)
+        assert ended.status == 0, ended.said
+        assert whole in {row["dataset"] for row in shell.scores()}
+    ended = shell.run(*few, "-d", "faces.npz")
+    assert "Add @1x8x8 to the data set's name or path to have them resized" in ended.said
+    assert ended.status == 1
+    for name, said in (("tinny@1x8x8", "Did you mean 'tiny'?"), ("tiny@8x8", "'8x8' is not the shape of an image")):
+        ended = shell.run(*few, "-d", name)
+        assert ended.status == 2
+        assert said in ended.said

@@ -101,7 +101,7 @@ def _lsun() -> list[DatasetCard]:
             splits=("train", "test"),
             open=partial(opener, name),
             licence="not stated",
-            description=f"LSUN scenes, {scene.replace('_', ' ')}, fetched by hand; `test` is their validation set; {CUT}",
+            description=f"LSUN scenes, {scene.replace('_', ' ')}, fetched by hand; `test` is their `val`; {CUT}",
         )
         for name, scene in SCENES.items()
     ]

@@ -72,14 +72,16 @@ def run(
       preimage run -b recovery -m my-model --card my-model.yaml --dry-run
       preimage run -b recovery -m ppca -d my-images/
     """
+    from preimage.harness.derived_names import path_in
     from preimage.harness.options import parse_settings
     from preimage.harness.plan import Selection
 
     chosen = parse_settings(settings)
     chosen.update({key: value for key, value in (("limit", limit), ("seed", seed)) if value is not None})
     found = registry(plugins, cards)
-    if dataset is not None and not found.has_dataset(dataset) and _is_path(dataset):
-        found, dataset = with_images_of(found, dataset, models)
+    if dataset is not None and not found.has_dataset(dataset) and _is_path(path := path_in(dataset)):
+        found, name = with_images_of(found, path, models)
+        dataset = dataset.replace(path, name, 1)
     selection = Selection(models, benchmarks, dataset, _suite(suite, found) if suite else None, chosen)
     return _run(
         found, selection, Path(db), device, workers, seed or 0, dry_run=dry_run, offline=offline, fail_fast=fail_fast
