@@ -63,6 +63,27 @@ def differences(
     return found
 
 
+def comparable(results: Results, evaluations: Sequence[StoredEvaluation], metric: str) -> list[list[StoredEvaluation]]:
+    """Evaluations of one benchmark in classes of two or more: within a class any two have a difference."""
+    if not evaluations:
+        return []
+    drawn = {
+        row["evaluation"]: row["size"]
+        for row in results.query(
+            "SELECT evaluation, length(replicates) AS size FROM metric_score "
+            "WHERE metric = ? AND length(replicates) > 0",
+            metric,
+        )
+    }
+    images = _images(results, metric, evaluations)
+    classes: dict[str, list[StoredEvaluation]] = {}
+    for one in evaluations:
+        if one.id in drawn and images[one.id] is not None:
+            key = json.dumps([_protocol(one), images[one.id], drawn[one.id]], sort_keys=True)
+            classes.setdefault(key, []).append(one)
+    return [found for found in classes.values() if len(found) > 1]
+
+
 def _difference(first: _Score, second: _Score) -> Difference:
     apart = first.replicates - second.replicates
     low, high = np.percentile(apart, [2.5, 97.5])

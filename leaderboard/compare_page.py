@@ -11,21 +11,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from preimage.harness.pairing import comparable
 from preimage.harness.results import Results, explained
 from preimage.leaderboard import words
 from preimage.leaderboard.album import Album, Picture
 from preimage.leaderboard.board import Cell
 from preimage.leaderboard.measured import SAMPLES, Measured
-from preimage.leaderboard.records import Entry, Figure, ModelRecord, Records
+from preimage.leaderboard.records import Figure, ModelRecord, Records
 from preimage.leaderboard.script_data import Value, script
 from preimage.leaderboard.sections import Section
-from preimage.leaderboard.ties import Paired
 
 SHOWN = 12  # pictures of each kind
 STEPS = 65535
 
-Classes = dict[tuple[str, str, str, str, str], int]
-"""For (model, data set, benchmark, suite, metric): scores of one number were measured on the same images."""
+Classes = dict[tuple[int, str], tuple[int, int]]
+"""For (evaluation, metric): scores that have the same were measured on the same images."""
 
 
 def compare_context(records: Records) -> Mapping[str, Any]:
@@ -33,11 +33,9 @@ def compare_context(records: Records) -> Mapping[str, Any]:
     return {"models": sorted(records.models, key=lambda model: (model.mark != "", model.name))}
 
 
-def compare_files(
-    results: Results, records: Records, sections: Sequence[Section], album: Album, paired: Paired
-) -> dict[str, bytes]:
+def compare_files(results: Results, records: Records, sections: Sequence[Section], album: Album) -> dict[str, bytes]:
     """The scripts, by path: one per model."""
-    classes = classes_of(sections, paired)
+    classes = classes_of(results, sections)
     replicates = _replicates(results)
     scored: dict[str, list[Value]] = {model.name: [] for model in records.models}
     for section in sections:
@@ -45,8 +43,9 @@ def compare_files(
             for line in board.lines:
                 for metric, cell in zip(board.columns, line.cells, strict=True):
                     if cell is not None:
-                        images = classes.get(_key(line.entry, metric.name))
-                        drawn = replicates[line.entry.evaluation.id, metric.name] if images is not None else None
+                        key = line.entry.evaluation.id, metric.name
+                        images = classes.get(key)
+                        drawn = replicates[key] if images is not None else None
                         told = _score(line.entry.figures[metric.name], cell, images, drawn)
                         scored[line.model.name].append({**_place(section, number, metric.name), **told})
     pictures = pictures_of(results, records, album)
@@ -62,27 +61,15 @@ def compare_files(
     return files
 
 
-def classes_of(sections: Sequence[Section], paired: Paired) -> Classes:
+def classes_of(results: Results, sections: Sequence[Section]) -> Classes:
     """Which scores were measured on the same images, as the harness's paired comparison says."""
     found: Classes = {}
-    for section in sections:
-        for board in section.boards:
-            for metric in board.columns:
-                left = [line.entry for line in board.lines if metric.name in line.entry.figures]
-                while len(left) > 1:
-                    one, rest = left[0], left[1:]
-                    apart = paired(one, rest, metric.name)
-                    alike = [entry for entry, difference in zip(rest, apart, strict=True) if difference is not None]
-                    if alike:
-                        number = len(found)
-                        found.update({_key(entry, metric.name): number for entry in (one, *alike)})
-                    left = [entry for entry, difference in zip(rest, apart, strict=True) if difference is None]
+    boards = [board for section in sections for board in section.boards]
+    for number, (board, metric) in enumerate((b, column.name) for b in boards for column in b.columns):
+        having = [line.entry.evaluation for line in board.lines if metric in line.entry.figures]
+        for place, alike in enumerate(comparable(results, having, metric)):
+            found.update({(evaluation.id, metric): (number, place) for evaluation in alike})
     return found
-
-
-def _key(entry: Entry, metric: str) -> tuple[str, str, str, str, str]:
-    of = entry.evaluation
-    return of.model, of.dataset, of.benchmark, of.suite, metric
 
 
 def _replicates(results: Results) -> dict[tuple[int, str], list[Value]]:
@@ -112,8 +99,10 @@ def _place(section: Section, protocol: int, metric: str) -> dict[str, Value]:
     }
 
 
-def _score(figure: Figure, cell: Cell, images: int | None, replicates: list[Value] | None) -> dict[str, Value]:
-    """A score as numbers and as it is printed. images: scores of one number were measured on the same ones."""
+def _score(
+    figure: Figure, cell: Cell, images: tuple[int, int] | None, replicates: list[Value] | None
+) -> dict[str, Value]:
+    """A score as numbers and as it is printed. images: scores that have the same were measured on the same ones."""
     return {
         "metric": words.shown(figure.metric.name, 80),
         "unit": words.shown(figure.metric.unit, 40),
@@ -125,7 +114,7 @@ def _score(figure: Figure, cell: Cell, images: int | None, replicates: list[Valu
         "n": figure.n,
         "shown": cell.value,
         "interval": cell.interval,
-        "images": images,
+        "images": None if images is None else "{}.{}".format(*images),
         "replicates": replicates,
     }
 

@@ -18,7 +18,7 @@ class SiteError(PreimageError):
 
 
 Content = bytes | Path
-"""What a file of the site holds: bytes, or a copy of another file."""
+"""What a file of the site holds: bytes, or a file that is moved there."""
 
 
 def write_site(out: Path, files: Mapping[str, Content]) -> None:
@@ -38,7 +38,7 @@ def write_site(out: Path, files: Mapping[str, Content]) -> None:
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, Path):
-                shutil.copyfile(content, path)
+                shutil.move(content, path)
             else:
                 path.write_bytes(content)
         for name in sorted(former - set(files)):

@@ -16,6 +16,7 @@ from preimage.leaderboard.sections import REASON, TRACE, Section, choices_of
 from preimage.leaderboard.slugs import slug
 
 MOST_BYTES = 260_000  # of a page; its style and script come on top
+LINE_BYTES = 900  # that a line of a board takes at least
 EXHIBITED = 16  # models
 CUTS = ((10_000, 10_000), (25, 250), (12, 150), (6, 100), (3, 60), (0, 40), (0, 10))
 """Lines of each board and of each overview that the page tries to show, until it is small enough."""
@@ -57,10 +58,13 @@ def index_context(results: Results, records: Records, sections: Sequence[Section
     }
 
 
-def fitting(render: Callable[[int, int], bytes]) -> bytes:
+def fitting(sections: Sequence[Section], render: Callable[[int, int], bytes]) -> bytes:
     """The page with as many lines as fit into its size. render: makes it with so many lines per board and overview."""
+    boards = [len(board.lines) for section in sections for board in section.boards]
     page = b""
     for lines, rows in CUTS:
+        if lines and LINE_BYTES * sum(min(lines, has) for has in boards) > MOST_BYTES:
+            continue  # certainly too many, so it is not even tried
         page = render(lines, rows)
         if len(page) <= MOST_BYTES:
             break

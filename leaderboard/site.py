@@ -45,17 +45,16 @@ def site_files(database: Path, folder: Path) -> dict[str, Content]:
     with Results(database) as results:
         results.db.execute("BEGIN")  # one state of the database, whoever writes meanwhile
         records = read_records(results)
-        paired = paired_in(results)
-        sections = sections_of(records, paired)
+        sections = sections_of(records, paired_in(results))
         files: dict[str, Content] = {DATABASE: copy_database(results, folder / "copy.db")}
         index = index_context(results, records, sections, album)
         files["index.html"] = fitting(
-            lambda lines, rows: _page(pages, "index.html", root="", most=lines, most_rows=rows, **index)
+            sections, lambda lines, rows: _page(pages, "index.html", root="", most=lines, most_rows=rows, **index)
         )
         for section in sections:
             files[section.page] = _page(pages, "section.html", root="../", **section_context(section))
         files["compare.html"] = _page(pages, "compare.html", root="", **compare_context(records))
-        files.update(compare_files(results, records, sections, album, paired))
+        files.update(compare_files(results, records, sections, album))
         for path, context in benchmark_contexts(results, sections):
             files[path] = _page(pages, "benchmark.html", root="../", **context)
         for model in records.models:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.leaderboard.synthetic_results import OPTIONS, cards, evaluate, hostile_cards, write_database
 
 from preimage.benchmarks.recovery import RecoveryBenchmark
 from preimage.harness import statistics
 from preimage.harness.store import Store
 from preimage.leaderboard.site import build_site
+from tests.leaderboard.synthetic_results import OPTIONS, cards, evaluate, hostile_cards, write_database
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 REPORTED = {

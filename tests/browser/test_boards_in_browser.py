@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.browser.conftest import REPORTED
-from tests.browser.waiting import until
-from tests.leaderboard.synthetic_results import HOSTILE
 
 from preimage.leaderboard import index_page
 from preimage.leaderboard.site import build_site
+from tests.browser.conftest import REPORTED
+from tests.browser.waiting import until
+from tests.leaderboard.synthetic_results import HOSTILE
 
 Tab = Callable[..., Any]
 RECOVERY, AGAIN = "fashion-mnist~~recovery~~quick", "fashion-mnist~~recovery~~again"

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.browser.waiting import until
-from tests.leaderboard.synthetic_results import HOSTILE
 
 from preimage.harness.pairing import difference
 from preimage.harness.results import Results
 from preimage.leaderboard.slugs import slug
+from tests.browser.waiting import until
+from tests.leaderboard.synthetic_results import HOSTILE
 
 Tab = Callable[..., Any]
 

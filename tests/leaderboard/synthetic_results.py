@@ -172,7 +172,7 @@ def write_large_database(path: Path, models: int, images: int) -> Path:
 
     Bootstraps are drawn from a normal law instead of the rows, which is a hundred times quicker and as many bytes.
     """
-    options = RecoveryOptions(limit=images)
+    options = RecoveryOptions(limit=images, block=min(images, 64))
     with Store(path) as store, patch.object(statistics, "bootstrap", drawn_bootstrap):
         run = store.begin_run("preimage run quick", 0, "0" * 40, {"torch": "2.13"}, {"cores": 2})
         for card in many_cards(models):
