@@ -58,12 +58,16 @@ def hub_address(text: str) -> HubAddress:
                 f"data set {text!r}: {key}={value!r}; write {form.get(key, SETTINGS[key].replace('|', ', '))}"
             )
     image = settings.get("image")
+    if image is None and (lost := [key for key in ("resize", "crop") if key in settings]):
+        raise UsageError(
+            f"data set {text!r}: {lost[0]} says how images are brought to a shape; write image=3x64x64 too"
+        )
     return HubAddress(
         match["repo"],
         match["revision"],
         match["config"],
         ImageSpec(*map(int, image.split("x"))) if image else None,
-        settings.get("resize", "bilinear"),  # type: ignore[arg-type]  # one of them, as was checked
+        settings.get("resize", "bilinear"),
         "none" if settings.get("crop") == "none" else "center",
         settings.get("label"),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from preimage.harness.datasets import Dataset
 from preimage.harness.encoded_images import Cut, EncodedDataset
+from preimage.harness.errors import DatasetError
 from preimage.harness.file_hashes import default_cache
 from preimage.harness.folder_reader import FolderDataset
 from preimage.harness.hub_address import hub_address
@@ -35,6 +36,10 @@ def open_hub_dataset(address: str, *, offline: bool = False, cache: Path | None 
         splits = {split: parquet_split(files, asked.label, cache) for split, files in paths.items()}
         classes = max(split.num_classes for split in splits.values())
         return EncodedDataset(address, splits, classes, Cut(asked.image, asked.resize, asked.crop))
+    if asked.label is not None:
+        raise DatasetError(
+            f"{listing} has image files, no column {asked.label!r}; their classes are folders. Leave label out"
+        )
     folders = {split: _above(paths[split][0], chosen.files[split][0]) / chosen.folders[split] for split in chosen.files}
     resize = asked.resize if asked.image is not None else "none"
     return FolderDataset(address, folders, image=asked.image, resize=resize, crop=asked.crop, cache=cache)

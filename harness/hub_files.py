@@ -8,9 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import NamedTemporaryFile
 from typing import NoReturn
 
 from preimage.harness.errors import DatasetError
@@ -64,10 +65,11 @@ def listed(address: HubAddress, cache: Path, *, offline: bool) -> Listing:
     with _telling(address):
         found = HfApi().dataset_info(address.repo, revision=address.revision)
     files = tuple(sorted(sibling.rfilename for sibling in found.siblings or ()))
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    draft = memory.with_suffix(f".{hashlib.sha256(repr(files).encode()).hexdigest()[:8]}")
-    draft.write_text(json.dumps({"commit": found.sha, "files": files}), encoding="utf-8")
-    draft.replace(memory)
+    with suppress(OSError):  # a cache that cannot be written costs the use offline, and nothing else
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=memory.parent, encoding="utf-8", delete=False) as draft:
+            json.dump({"commit": found.sha, "files": files}, draft)
+        Path(draft.name).replace(memory)
     return Listing(address, str(found.sha), files)
 
 

@@ -268,6 +268,8 @@ def test_image_files_in_folders_are_read(hub: Hub) -> None:
     before = len(hub.server.asked)
     assert opened("hf://some/pictures", offline=True).fingerprint("val") == data.fingerprint("val")
     assert len(hub.server.asked) == before
+    with pytest.raises(DatasetError, match=r"has image files, no column 'kind'; .* Leave label out"):
+        opened("hf://some/pictures?label=kind")
     small = opened("hf://some/pictures?image=3x4x4&crop=none")
     assert small.image == small.read("val", [0])[0].shape[1:] == (3, 4, 4)
 
@@ -342,6 +344,7 @@ def test_addresses() -> None:
         ("hf://a/b@c@d", "is no address"),
         ("hf://a/b?imag=3x4x4", "unknown setting 'imag'. Did you mean 'image'? Settings: image, resize, crop, label"),
         ("hf://a/b?image=64x64", "image='64x64'; write 3x64x64 (channels, 1 or 3, height, width)"),
+        ("hf://a/b?crop=none", "crop says how images are brought to a shape; write image=3x64x64 too"),
         ("hf://a/b?crop=left", "crop='left'; write center, centre, none"),
         ("hf://a/b?resize=none", "resize='none'; write box, bilinear, bicubic, lanczos"),
         ("inverted:hf://a/b?label=", "label=''; write the name of a column"),
@@ -447,6 +450,15 @@ def test_a_cache_that_cannot_be_written_is_told(hub: Hub, tmp_path: Path) -> Non
     (tmp_path / ".cache" / "preimage" / "images").write_text("in the way")
     with pytest.raises(DatasetError, match=r"cannot be laid out in '.*images': .*\. Free the space"):
         opened("hf://some/pictures")
+
+
+def test_a_listing_that_cannot_be_remembered_is_used_all_the_same(hub: Hub, tmp_path: Path) -> None:
+    hub.put({"test.parquet": pictures(TEST)})
+    (tmp_path / ".cache" / "preimage").mkdir(parents=True)
+    (tmp_path / ".cache" / "preimage" / "hub").write_text("in the way")
+    assert opened("hf://some/pictures").size("test") == 4
+    with pytest.raises(DatasetError, match="is not in the cache of the Hub"):
+        opened("hf://some/pictures", offline=True)
 
 
 def test_without_pyarrow_it_is_said_what_to_install(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ class WholeArrays:
         self._files = files
         self._cache = default_cache() if cache is None else cache
         self._arrays: dict[str, Arrays] = {}
+        self._fingerprints: dict[str, str] = {}
 
     def size(self, split: str) -> int:
         return len(self._split(split)[1])
@@ -48,11 +49,11 @@ class WholeArrays:
     def fingerprint(self, split: str) -> str:
         """A hash of the split's files."""
         split = known_split(self, split)
-        self._split(split)  # the files are there, and whole
-        digest = hashlib.sha256(f"{self.name} 1\n".encode())
-        for _, sha256 in hash_files(self._files[split], self._cache):
-            digest.update(f"{sha256}\n".encode())
-        return digest.hexdigest()
+        if split not in self._fingerprints:
+            self._split(split)  # the files are there, and whole
+            hashes = [sha256 for _, sha256 in hash_files(self._files[split], self._cache)]
+            self._fingerprints[split] = hashlib.sha256("\n".join([f"{self.name} 1", *hashes]).encode()).hexdigest()
+        return self._fingerprints[split]
 
     def read(self, split: str, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         images, labels = self._split(split)

@@ -38,7 +38,7 @@ class Database:
     def source(self, index: int) -> tuple[BytesIO, str]:
         key = self._keys[index]
         with self._environment.begin() as transaction:
-            return BytesIO(transaction.get(key)), f"{key.decode('ascii', 'replace')!r} of {str(self._folder)!r}"
+            return BytesIO(transaction.get(key) or b""), f"{key.decode('ascii', 'replace')!r} of {str(self._folder)!r}"
 
     def digest(self) -> str:
         return hash_file(self._folder / "data.mdb", self._cache)
