@@ -15,9 +15,9 @@ from preimage.leaderboard.measured import SAMPLES, Measured, Values, values_of
 from preimage.leaderboard.records import Entry, ModelRecord
 
 MOST_FAMILIES = 8  # protocols whose rows a page shows, those of most benchmarks first; all requests are listed
-MOST_OTHERS = 5  # groups of other images in one histogram
 FEWER = 12  # pairs shown of images that are not the data set's own
 _STYLES = {"train": "train", "val": "val", "test": "test", SAMPLES: "own"}
+_OTHER_STYLES = ("s0", "s2", "s3", "s4", "s5")  # not s1, which looks like unseen images
 VALUES = ("mse", "distance", NORM, OUTSIDE)
 
 
@@ -127,9 +127,10 @@ def _others(measured: Sequence[Measured], found: Mapping[str, Values], value: st
     """Images that are not the data set's own, a few at a time, each time beside its unseen ones."""
     unseen = [one for one in measured if one.at_home and one.images not in (SAMPLES, "train")][:1]
     others = [one for one in measured if not one.at_home]
-    for first in range(0, len(others), MOST_OTHERS):
-        some = others[first : first + MOST_OTHERS]
-        samples = [_sample(one, found, value, f"s{number}") for number, one in enumerate(some, 1)]
+    most = len(_OTHER_STYLES)
+    for first in range(0, len(others), most):
+        some = others[first : first + most]
+        samples = [_sample(one, found, value, style) for one, style in zip(some, _OTHER_STYLES, strict=False)]
         drawn = histogram_of([*(_sample(one, found, value) for one in unseen), *samples])
         if drawn is not None:
             yield drawn
