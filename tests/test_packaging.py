@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "benchmarks": {"benchmarks", "harness"},
     "leaderboard": {"leaderboard", "harness"},
 }
-RESULTS_ONLY = {"results", "errors", "rows", "hooks", "statistics", "score_files"}
+RESULTS_ONLY = {"results", "errors", "rows", "hooks", "statistics", "score_files", "pairing"}
 """What the leaderboard may use of the harness."""
 
 
