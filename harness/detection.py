@@ -84,9 +84,9 @@ def _estimate(statistic: Callable[[Curve], Floats], inliers: Floats, outliers: F
     if inliers.size == 0 or outliers.size == 0:
         raise EmptySplit("outliers cannot be told from inliers without an image of each; ask for more with --limit")
     distinct, place = np.unique(np.concatenate([inliers, outliers]), return_inverse=True)
-    places = len(distinct) - 1 - place  # the highest score first
+    places = (len(distinct) - 1 - place).astype(np.float64)  # the highest score first; floats, as `bootstrap` has it
 
-    def of_resamples(inliers: Integers, outliers: Integers, axis: int) -> Floats:
+    def of_resamples(inliers: Floats, outliers: Floats, axis: int) -> Floats:
         at_inliers, at = _counts(inliers, len(distinct)), _counts(outliers, len(distinct))
         curve = Curve(at, at_inliers, at.cumsum(axis=1), at_inliers.cumsum(axis=1))
         return statistic(curve).reshape(inliers.shape[:-1])
@@ -94,8 +94,8 @@ def _estimate(statistic: Callable[[Curve], Floats], inliers: Floats, outliers: F
     return bootstrap(of_resamples, places[: len(inliers)], places[len(inliers) :])
 
 
-def _counts(places: Integers, size: int) -> Integers:
+def _counts(places: Floats, size: int) -> Integers:
     """How often each of ``size`` places occurs in every resample [..., n], [resamples, size]."""
-    rows = places.reshape(-1, places.shape[-1])
+    rows = places.reshape(-1, places.shape[-1]).astype(np.int64)
     apart = rows + size * np.arange(len(rows))[:, np.newaxis]
     return np.bincount(apart.ravel(), minlength=size * len(rows)).reshape(len(rows), size)

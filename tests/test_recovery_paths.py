@@ -157,6 +157,23 @@ def test_the_penalty_draws_codes_towards_the_prior(recover: Any) -> None:
     np.testing.assert_allclose(codes, exact, atol=2e-3)
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "rmsprop"])
+def test_the_penalty_of_a_uniform_prior_is_its_box(recover: Any, solver: str) -> None:
+    """Creswell and Bharath clip codes of a uniform prior, whose density is flat, instead of penalising them."""
+    kept, codes, _ = recover("boxed", f"solver={solver}", "project=true")
+    penalised, same, request = recover("boxed", f"solver={solver}", "penalty=0.01")
+    assert (request["penalty"], request["project"]) == (0.01, False)
+    assert np.abs(same).max() <= 0.1
+    np.testing.assert_array_equal(same, codes)
+    np.testing.assert_array_equal(penalised["mse"], kept["mse"])
+
+
+def test_an_encoder_is_asked_alike_whatever_only_solvers_use(recover: Any) -> None:
+    _, _, plain = recover("encoded")
+    _, _, other = recover("encoded", "penalty=0.01", "draws=7", "restarts=3", "project=true")
+    assert other == plain
+
+
 def test_whitened_adam_finds_least_squares_too(recover: Any) -> None:
     lbfgs, _, _ = recover("spaced")
     white, _, request = recover("spaced", "solver=adam", "solver.whitened=true", "solver.steps=400")

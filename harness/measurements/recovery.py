@@ -142,7 +142,7 @@ def _best_of_restarts(
     request: Recovery, targets: Targets, label: Tensor | None, generator: Generator, distance: Distance, world: World
 ) -> Minimum:
     space = generator.space(request.space)
-    boxed = bool(request.penalty) and isinstance(space.prior, Uniform)  # a flat density has no gradient to follow
+    boxed = bool(request.penalty) and isinstance(space.prior, Uniform)  # flat: its codes are clipped instead
     project = space.prior.project if (request.project or boxed) and space.prior is not None else None
     preconditioner = None
     if request.metric is not None:
@@ -153,7 +153,7 @@ def _best_of_restarts(
         distance,
         label,
         space=request.space,
-        beta=request.penalty,
+        beta=0.0 if boxed else request.penalty,
         operator=on_generated(request.operator),
         preconditioner=preconditioner,
     )
