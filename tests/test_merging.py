@@ -419,6 +419,33 @@ def test_a_file_with_broken_pages_is_told(tmp_path: Path, machines: tuple[Path, 
         assert content(tmp_path / "out.db") == content(tmp_path / "only-a.db")
 
 
+def test_an_input_in_a_folder_that_may_not_be_written(
+    tmp_path: Path, machines: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written beside it."""
+    folder = machines[0].parent / "closed"
+    folder.mkdir()
+    closed = machines[0].rename(folder / "a.db")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != folder)
+    merge([closed], tmp_path / "out.db")
+    assert content(tmp_path / "out.db") == content(closed)
+    assert [file.name for file in folder.iterdir()] == ["a.db"]
+
+
+def test_an_output_that_another_program_holds(
+    tmp_path: Path, machines: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("merging", "store", "results"):
+        monkeypatch.setattr(f"preimage.harness.{module}.LOCK_SECONDS", 0.05)
+    merge(machines[:1], tmp_path / "out.db")
+    with closing(sqlite3.connect(tmp_path / "out.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"out\.db.*locked.*wait for it to end"):
+            merge(machines[1:], tmp_path / "out.db")
+    merge(machines[1:], tmp_path / "out.db")
+    assert len(content(tmp_path / "out.db")["block"]) == 3
+
+
 def test_an_output_that_is_an_input(tmp_path: Path, machines: tuple[Path, ...]) -> None:
     a, b, _ = machines
     (tmp_path / "link.db").symlink_to(b)
@@ -504,5 +531,5 @@ def test_kept_blocks_ask_for_a_summary(shell: Shell, machines: tuple[Path, ...])
     assert "value 'mse' of image 0 is 0.5 in the first, 0.1 in the second" in refused.said
     ended = shell("merge", "a.db", "b.db", "--db", "out.db", "--conflicts", "keep-first")
     assert ended.status == 0
-    assert "1 of the shared blocks have other rows" in ended.out
+    assert "blocks that were there: 1 (1 of them with other rows: the first stay)" in ended.out
     assert "type `preimage summarise --db out.db`" in ended.err

@@ -53,11 +53,13 @@ def merge(inputs: tuple[str, ...], conflicts: Conflicts, db: str) -> None:
         merged = merge_databases([Path(path) for path in inputs], Path(db), conflicts, advance)
 
     def told(part: Merged) -> str:
-        said = f"{part.blocks:,} blocks and {part.evaluations:,} evaluations taken, {part.shared:,} blocks were there"
-        if part.older:
-            said += f", {part.older:,} evaluations left for newer ones"
+        said = (
+            f"taken: blocks {part.blocks:,}, evaluations {part.evaluations:,}; blocks that were there: {part.shared:,}"
+        )
         if part.differing:
-            said += f", {part.differing:,} of the shared blocks have other rows: those that were there first stay"
+            said += f" ({part.differing:,} of them with other rows: the first stay)"
+        if part.older:
+            said += f"; evaluations left for newer ones: {part.older:,}"
         return f"{part.path}: {said}"
 
     for part in merged:
