@@ -132,7 +132,9 @@ class Registry:
             from preimage.harness.readers import dataset_from
 
             dataset = dataset_from(path, image=image)
-            self.datasets.add(dataset.name, dataset, f"path {path}")
+            taken = dataset.name in self.datasets  # mnist.npz is no fault because there is a data set mnist
+            name = Path(path).name + "/" * Path(path).expanduser().is_dir() if taken else dataset.name
+            self.datasets.add(name, dataset, f"path {path}")
 
     def dataset(self, name: str, *, offline: bool = False) -> Dataset:
         """The data set of that name, registered or derived (see ``derived_names.py``), opened once.

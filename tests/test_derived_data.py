@@ -279,6 +279,18 @@ def test_a_path_may_bear_a_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert path_in(text) == path
 
 
+def test_a_path_of_a_name_that_is_taken_goes_by_the_files_name(tmp_path: Path) -> None:
+    npz(tmp_path / "digits.npz", images=np.zeros((2, 8, 8), dtype=np.uint8))
+    (tmp_path / "constant").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "constant" / "a.png")
+    paths = tuple((str(tmp_path / name), None) for name in ("digits.npz", "constant"))
+    found = Registry(Sources(datasets=paths))
+    assert found.dataset("digits").size("test") == 1000
+    assert found.dataset("digits.npz").size("test") == 2
+    assert found.dataset("inverted:constant/@1x2x2").size("test") == 1
+    assert found.dataset("constant").size("test") == 10_000
+
+
 def test_the_command_line_takes_derived_names_and_paths(shell: Shell) -> None:
     npz(shell.folder / "faces.npz", images=(GREY * 255).astype(np.uint8))
     few = ("-b", "recovery", "-m", "tiny-good", "--limit", "2", "--set", "block=2", "--set", "solver.steps=2")
@@ -290,6 +302,10 @@ def test_the_command_line_takes_derived_names_and_paths(shell: Shell) -> None:
         ended = shell.run(*few, "-d", name)
         assert ended.status == 0, ended.said
         assert whole in {row["dataset"] for row in shell.scores()}
+    npz(shell.folder / "tiny.npz", images=np.zeros((2, 8, 8), dtype=np.uint8))
+    ended = shell.run(*few, "-d", "tiny.npz")  # not the installed data set of that name
+    assert ended.status == 0, ended.said
+    assert "tiny.npz" in {row["dataset"] for row in shell.scores()}
     ended = shell.run(*few, "-d", "faces.npz")
     assert "Add @1x8x8 to the data set's name or path to have them resized" in ended.said
     assert ended.status == 1
