@@ -51,13 +51,13 @@ def compare_files(results: Results, records: Records, sections: Sequence[Section
     pictures = pictures_of(results, records, album)
     files = {}
     for model in records.models:
-        told: Value = {
+        whole: Value = {
             **_model(model),
             "scores": scored[model.name],
             "pictures": pictures.get(model.name, []),
             "unscored": _unscored(sections, model),
         }
-        files[f"compare/{model.slug}.js"] = script("preimage.model", told)
+        files[f"compare/{model.slug}.js"] = script("preimage.model", whole)
     return files
 
 

@@ -62,9 +62,9 @@ def site_files(database: Path, folder: Path) -> dict[str, Content]:
             files[f"model/{model.slug}.html"] = _page(pages, "model.html", root="../", **context)
     files["scores.json"] = scores_json(records.scores).encode()
     files["scores.csv"] = scores_csv(records.scores).encode()
-    for path in sorted((HERE / "static").iterdir()):
-        if path.suffix in (".css", ".js"):
-            files[f"static/{path.name}"] = path.read_bytes()
+    for static in sorted((HERE / "static").iterdir()):
+        if static.suffix in (".css", ".js"):
+            files[f"static/{static.name}"] = static.read_bytes()
     return {**files, **album.files}
 
 

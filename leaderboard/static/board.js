@@ -120,6 +120,7 @@
     }
   }
 
+  let filtered = false;  // a page without a state needs no pass over its rows
   function show() {
     const now = state();
     for (const table of tables) {
@@ -127,6 +128,8 @@
       order(table, column, way);
     }
     if (!bar) return;
+    if (!filtered && !now.toString()) return;
+    filtered = true;
     const [found, seen] = filter(now);
     for (const field of bar.querySelectorAll("input, select")) {
       const to = now.get(field.name) || "";
