@@ -181,8 +181,8 @@ def _axis(samples: Sequence[Sample], frame: Frame, law: ChiLaw | None) -> _Axis:
 def _lowest(samples: Sequence[Sample], every: Sequence[float]) -> float:
     """The least error that a logarithmic axis reaches. every: all errors in order."""
     bound = every[-1] * _DEEPEST
-    setting = [sample.ordered for sample in samples if sample.sets_axis] or [every]
-    least = min((_next(errors, bound, every[-1]) for errors in setting), default=every[-1])
+    setting: list[Sequence[float]] = [sample.ordered for sample in samples if sample.sets_axis]
+    least = min(_next(errors, bound, every[-1]) for errors in setting or [every])
     return _next(every, max(bound, least / _BEYOND), every[-1])
 
 
