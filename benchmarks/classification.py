@@ -17,7 +17,6 @@ class Classification:
 
     name = "classification"
     version = 1
-    formula = "c(x) = argmin_c min_z ‖G(z, c) − x‖², accuracy = share of test images with c(x) = their label"
     question = "Does the class that recovers an image best name what it shows?"
     formula = "c(x) = argmin_c min_z distance(G(z, c), x)"
     options = RecoveryOptions

@@ -55,7 +55,6 @@ class Overfitting:
 
     name = "overfitting"
     version = 2
-    formula = "MRE(Y) = median over y in Y of min_z ‖y − G(z)‖² / D, gap = (MRE(val) − MRE(train)) / MRE(val)"
     question = "Has the model memorised its training images?"
     formula = "MRE(Y) = median over y in Y of min_z ‖G(z) − y‖₂² / D; gap = (MRE(val) − MRE(train)) / MRE(val)"
     options = OverfittingOptions

@@ -17,7 +17,6 @@ class RecoveryBenchmark:
 
     name = "recovery"
     version = 1
-    formula = "z*(x) = argmin_z ‖G(z, y) − x‖² / D, mse = mean over x of ‖G(z*(x), y) − x‖² / D"
     question = "How near do the model's images come to real test images?"
     formula = "mse(x) = 1/D ‖φ(G(z*)) − φ(x)‖₂², z* = argmin_z distance(φ(G(z)), φ(x)) + penalty(z)"
     options = RecoveryOptions
