@@ -56,7 +56,13 @@ window.preimage = { models: new Map(), model(told) { this.models.set(told.slug, 
     const [one, other] = [unpacked(a.replicates), unpacked(b.replicates)];
     if (one.length !== other.length) return null;
     const apart = one.map((value, i) => value - other[i]).sort();
-    return { value: a.value - b.value, low: percentile(apart, 0.025), high: percentile(apart, 0.975) };
+    // Replicates are rounded to steps; what is 0 within their rounding is 0, as shares of few images often are.
+    const [steps, others] = [a.replicates, b.replicates].map(([low, high]) => (high - low) / 65535);
+    const end = (share) => {
+      const at = percentile(apart, share);
+      return Math.abs(at) <= (steps + others) / 2 * 1.000001 ? 0 : at;
+    };
+    return { value: a.value - b.value, low: end(0.025), high: end(0.975) };
   }
 
   function number(value, digits) {

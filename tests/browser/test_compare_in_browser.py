@@ -52,6 +52,23 @@ def test_differences_are_those_of_the_paired_bootstrap(tab: Tab, database: Path)
     assert shown["floor_mse"][2] == "no paired difference"
 
 
+@pytest.mark.parametrize("other", ["fashion-dcgan", "fashion-glo-128", "ppca", "mean-image"])
+def test_every_tie_is_the_harness_tie(tab: Tab, database: Path, other: str) -> None:
+    """Shares of few images have intervals that end at exactly 0, which rounded replicates must not move."""
+    page = tab(f"compare.html#a=fashion-cgan&b={other}")
+    shown, judged = lines(page), 0
+    with Results(database) as results:
+        stored = {(e.model, e.benchmark, e.suite): e for e in results.evaluations()}
+        for benchmark in ("recovery", "overfitting"):
+            for metric in ("mse", "mse_median", "psnr", "l2", "share_outside_prior", "mre_gap", "mre_train", "mre_val"):
+                pair = [stored[name, benchmark, "quick"] for name in ("fashion-cgan", other)]
+                expected = difference(results, *pair, metric)
+                if expected is not None:
+                    judged += 1
+                    assert (shown[metric][4].split("\n")[0] == "tie") == expected.tie, metric
+    assert judged == 8
+
+
 def test_swapping_turns_the_difference_and_back_undoes_it(tab: Tab) -> None:
     page = tab("compare.html#a=fashion-cgan&b=fashion-glo-128")
     before = numbers(lines(page)["mse"][2])
