@@ -24,7 +24,7 @@ class DotLine:
 
 @dataclass(frozen=True)
 class Dots:
-    """The plot. left: how many lines of the board are not in it. floor: whether one is drawn. chance: what is marked."""
+    """The plot. left: how many lines of the board it lacks. floor: whether one is drawn. chance: what is marked."""
 
     columns: tuple[Metric, ...]
     axis: Axis
