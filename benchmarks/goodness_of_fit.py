@@ -40,11 +40,11 @@ class GoodnessOfFit:
     formula = "F(G, X) = 1/N Σₙ min_z ‖G(z) − xₙ‖₂"
     options = GoodnessOfFitOptions
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
-        "f_train": MetricInfo(
-            "pixel norm", "none", "mean over training images of the distance to the model's range", ("train",)
-        ),
         "f_val": MetricInfo(
             "pixel norm", "lower", "mean over validation images of the distance to the model's range", ("val",)
+        ),
+        "f_train": MetricInfo(
+            "pixel norm", "none", "mean over training images of the distance to the model's range", ("train",)
         ),
     }
 
