@@ -12,7 +12,6 @@ from preimage.harness.requests import Request
 from preimage.harness.results import Results
 from preimage.harness.world import World
 
-
 TRIES = 6  # timed passes
 
 

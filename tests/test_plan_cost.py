@@ -1,4 +1,4 @@
-"""A plan's cost: what is said before anything runs is what is spent, to the evaluation where no image can stop early."""
+"""A plan's cost: what is said before anything runs is what is spent, exactly where no image can stop early."""
 
 from __future__ import annotations
 
