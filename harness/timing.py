@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 
@@ -13,6 +14,7 @@ from preimage.harness.results import Results
 from preimage.harness.world import World
 
 TRIES = 6  # timed passes
+PILOT = 8  # searches whose length tells how long others will be
 
 
 def expected_seconds(work: Work, world: World) -> float:
@@ -25,19 +27,18 @@ def expected_seconds(work: Work, world: World) -> float:
 def expected_evaluations(work: Work, world: World) -> float:
     """How many generator evaluations the missing blocks will take.
 
-    All of their budget where no image can stop early; else as many per image as stored blocks took with the same
-    solver, of the same model where there are any; without such blocks the budget.
+    All of their budget where no image can stop early; else the share of it that searches with the same solver took
+    before: those of the same model, those of any, or a pilot of a few images.
     """
     if work.request.spends_all:
         return work.evaluations
-    per_budget = world.keep(("spent", work.key), lambda: _spent_share(work.request, world))
-    return work.evaluations * per_budget
+    return work.evaluations * (_stored_share(work.request, world) or _pilot_share(work.request, world))
 
 
-def _spent_share(request: Request, world: World) -> float:
-    """The share of their budget that stored searches with the request's solver spent; 1 where there are none."""
+def _stored_share(request: Request, world: World) -> float:
+    """The share of their budget that stored searches with the request's solver spent; 0 where there are none."""
     if world.database is None or not world.database.is_file():
-        return 1.0
+        return 0.0
     described = request.describe()
     with Results(world.database) as results:
         found = results.query(
@@ -50,10 +51,31 @@ def _spent_share(request: Request, world: World) -> float:
             json.dumps(described.get("solver"), sort_keys=True),
             described.get("restarts"),
         )
-    budget = request.evaluations(1) / max(
-        1, int(described.get("labels") or 1) if described.get("label") == "every" else 1
-    )
-    return min(1.0, found[0]["evaluations"] / found[0]["rows"] / budget) if found else 1.0
+    budget = request.evaluations(1) / _passes(request)
+    return min(1.0, found[0]["evaluations"] / found[0]["rows"] / budget) if found else 0.0
+
+
+def _pilot_share(request: Request, world: World) -> float:
+    """The share of its budget that a search of a few images spends, measured once per solver.
+
+    1 for what cannot be measured alone, since it builds on rows that are not there yet.
+    """
+    if request.needs():
+        return 1.0
+    described = request.describe()
+    solver = json.dumps([described.get("solver"), described.get("restarts"), described.get("penalty")], sort_keys=True)
+    few = dataclasses.replace(request, block=max(1, PILOT // _passes(request)))
+
+    def piloted() -> float:
+        block = few.measure(0, world)
+        return block.evaluations / few.evaluations(len(set(block.image.tolist())))
+
+    return world.keep(("pilot", request.kind, solver), piloted)
+
+
+def _passes(request: Request) -> int:
+    """Searches per image: one, or one per label."""
+    return max(1, getattr(request, "labels", 1)) if getattr(request, "label", "") == "every" else 1
 
 
 def seconds_per_evaluation(request: Request, world: World) -> float:

@@ -82,11 +82,12 @@ def test_images_that_stop_early_cost_at_most_what_is_said(folder: Path, capsys: 
     plan, world = planned(folder, 10, CONVERGING, ("curved",))
     assert not any(work.request.spends_all for work in plan.work)
     said = {work.key: work.evaluations for work in plan.work}
-    assert all(expected_evaluations(work, world) == work.evaluations for work in plan.work)
+    foreseen = {work.key: expected_evaluations(work, world) for work in plan.work}  # by a pilot: nothing is stored
+    assert all(foreseen[key] < said[key] for key in said)
     run(folder, 10, CONVERGING, ("curved",))
     found = spent(folder)
     assert all(found[key] <= said[key] for key in said)
-    assert sum(found.values()) < sum(said.values())
+    assert sum(foreseen.values()) == pytest.approx(sum(found.values()), rel=0.4)
 
     more, world = planned(folder, 80, CONVERGING, ("curved",))  # its second blocks: as many per image as the first
     work = [one for one in more.work if one.missing]
