@@ -15,6 +15,7 @@ from preimage.harness.verbs.listing import list_, plugins, show
 from preimage.harness.verbs.merging import merge
 from preimage.harness.verbs.running import demo, run
 from preimage.harness.verbs.scoring import scores, summarise
+from preimage.harness.verbs.verifying import verify
 
 
 class Verbs(click.Group):
@@ -73,7 +74,7 @@ def cli() -> None:
     """
 
 
-for command in (check, compare, demo, doctor, list_, merge, plugins, run, scores, show, summarise):
+for command in (check, compare, demo, doctor, list_, merge, plugins, run, scores, show, summarise, verify):
     cli.add_command(command)
 
 

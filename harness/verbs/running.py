@@ -72,16 +72,14 @@ def run(
       preimage run -b recovery -m my-model --card my-model.yaml --dry-run
       preimage run -b recovery -m ppca -d my-images/
     """
-    from preimage.harness.derived_names import path_in
     from preimage.harness.options import parse_settings
     from preimage.harness.plan import Selection
 
     chosen = parse_settings(settings)
     chosen.update({key: value for key, value in (("limit", limit), ("seed", seed)) if value is not None})
     found = registry(plugins, cards)
-    if dataset is not None and not found.has_dataset(dataset) and _is_path(path := path_in(dataset)):
-        found, name = with_images_of(found, path, models)
-        dataset = dataset.replace(path, name, 1)
+    if dataset is not None:
+        found, dataset = with_data_set(found, dataset, models)
     selection = Selection(models, benchmarks, dataset, _suite(suite, found) if suite else None, chosen)
     return _run(
         found, selection, Path(db), device, workers, seed or 0, dry_run=dry_run, offline=offline, fail_fast=fail_fast
@@ -117,6 +115,16 @@ def demo(ctx: click.Context, out: str, workers: int | None, db: str) -> int:
 def _is_path(text: str) -> bool:
     """Whether a name that is not registered is meant as a path."""
     return Path(text).expanduser().exists() or "/" in text or text.endswith(".npz")
+
+
+def with_data_set(found: Registry, dataset: str, models: tuple[str, ...]) -> tuple[Registry, str]:
+    """The registry, with the data set added where it is a path, and the data set's name."""
+    from preimage.harness.derived_names import path_in
+
+    if found.has_dataset(dataset) or not _is_path(path := path_in(dataset)):
+        return found, dataset
+    found, name = with_images_of(found, path, models)
+    return found, dataset.replace(path, name, 1)
 
 
 def with_images_of(found: Registry, path: str, models: tuple[str, ...]) -> tuple[Registry, str]:
