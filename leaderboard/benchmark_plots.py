@@ -16,7 +16,7 @@ from preimage.leaderboard.records import Figure, Metric, ModelRecord
 from preimage.leaderboard.sections import Section
 
 KINDS = {"glo": "GLO", "gan": "GAN", "autoencoder": "autoencoder", "aegan": "AEGAN", "vae": "VAE"}
-"""Kinds of models by the tag that says so; the last that a card has."""
+"""Kinds of models by the tag that says so; the last that a card has. An autoencoder that is a GAN too is an AEGAN."""
 OTHER, ASIDE = "other", "reference or baseline"
 LOOKS = (*KINDS.values(), OTHER, ASIDE)
 MOST_POINTS = 150  # of a chart
@@ -37,7 +37,9 @@ def kind_of(model: ModelRecord) -> str:
     """What kind of model it is, for a legend."""
     if model.mark:
         return ASIDE
-    tags = model.card.get("tags") or ()
+    tags = set(model.card.get("tags") or ())
+    if {"autoencoder", "gan"} <= tags:
+        tags.add("aegan")
     return next((name for tag, name in reversed(KINDS.items()) if tag in tags), OTHER)
 
 
@@ -48,10 +50,14 @@ def charts_of(board: Board) -> list[Drawn]:
 
 
 def gap_against_images(board: Board) -> list[Drawn]:
-    """Overfitting: the gap against the number of training images (Webster et al., CVPR 2019, figure 4)."""
+    """Overfitting: the gap against the number of training images (Webster et al., CVPR 2019, figure 4).
+
+    Without checkpoints of a training: they share the training images of the model that they lead to.
+    """
     metric = board.first
     found: dict[str, list[Point]] = {}
-    for line in board.lines[:MOST_POINTS]:
+    lines = [line for line in board.lines if not line.model.card.get("parent")]
+    for line in lines[:MOST_POINTS]:
         images, figure = line.model.card.get("trained_on"), line.entry.figures.get(metric.name)
         if isinstance(images, int) and figure is not None:
             kind = kind_of(line.model)
@@ -65,9 +71,10 @@ def gap_against_images(board: Board) -> list[Drawn]:
     )
     told = (
         "The gap between recovery errors of unseen and of training images against the number N of images that a model "
-        "was trained on. Models of one kind and family that differ in N are joined."
+        "was trained on. Models of one kind and family that differ in N are joined. Checkpoints are left out: they "
+        "share the training images of the model that they lead to."
     )
-    left = max(0, len(board.lines) - MOST_POINTS)
+    left = max(0, len(lines) - MOST_POINTS)
     return [Drawn("Gap against training images", told, chart, left)] if chart is not None else []
 
 

@@ -113,7 +113,7 @@ def zoo() -> list[ModelCard]:
     return [
         *(card(f"fashion-glo-{n}", "glo", trained_on=n) for n in GAPS),
         *(card(f"fashion-ae-{n}", "autoencoder", trained_on=n) for n in GAPS),
-        *(card(f"fashion-aegan-{n}", "autoencoder", "aegan", "gan", trained_on=n) for n in (1024, 8192)),
+        *(card(f"fashion-aegan-{n}", "autoencoder", "gan", trained_on=n) for n in (1024, 8192)),
         card("fashion-cvae", "vae", num_classes=10),
         card("fashion-wgan-gp", "gan"),
         card("fashion-cgan", "gan", num_classes=10),
