@@ -120,7 +120,7 @@ def _images(results: Results, metric: str, evaluations: Sequence[StoredEvaluatio
     described = {
         row["key"]: {name: json.loads(row[name] or "null") for name in ("images", "operator", "seed")}
         for row in results.query(
-            "SELECT key, json_extract(description, '$.images') AS images, "
+            "SELECT key, json_quote(json_extract(description, '$.images')) AS images, "
             "json_quote(json_extract(description, '$.operator')) AS operator, "
             "json_quote(json_extract(description, '$.seed')) AS seed "
             "FROM request WHERE key IN (SELECT value FROM json_each(?))",
@@ -134,9 +134,14 @@ def _images(results: Results, metric: str, evaluations: Sequence[StoredEvaluatio
             for ask in evaluation.asks
             if not roles or ask.role in roles
         }
-        shared = all(what is not None and "split" in (what["images"] or {}) for _, what in used.values())
+        shared = all(what is not None and _of_a_split(what["images"]) for _, what in used.values())
         found[evaluation.id] = dict(used) if used and shared else None
     return found
+
+
+def _of_a_split(images: object) -> bool:
+    """Whether a request's images are of a split: those of a stranger's may be anything."""
+    return isinstance(images, Mapping) and "split" in images
 
 
 def _roles(results: Results, metric: str, benchmark: str) -> Sequence[str]:

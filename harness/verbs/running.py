@@ -249,13 +249,17 @@ def _print_plan(plan: Plan, world: Any, workers: int) -> None:
 
 def images_of(request: Any) -> str:
     """The images a request is about, in words."""
+    from preimage.harness.requests import Samples, Split
+
     images = getattr(request, "images", None)
     if images is None:
         return "the prior"
+    if not isinstance(images, (Samples, Split)):
+        return "images of its own"  # a stranger's request may name them in any way
     label = " under every label" if getattr(request, "label", "") == "every" else ""
     operator = getattr(getattr(request, "operator", None), "name", "identity")
     label += "" if operator == "identity" else f", {operator}"
-    return f"{images.dataset}/{images.split}{label}" if hasattr(images, "split") else f"its own samples{label}"
+    return f"{images.dataset}/{images.split}{label}" if isinstance(images, Split) else f"its own samples{label}"
 
 
 def _duration(seconds: float) -> str:
