@@ -17,6 +17,7 @@ from preimage.adapters.closed_form import family as closed_family
 from preimage.adapters.closed_form.fit import fit_ppca, training_pixels
 from preimage.adapters.embedded import family, gan, train
 from preimage.adapters.embedded.gan import critic_loss, decoder_loss
+from preimage.adapters.embedded.glo import fixed_codes
 from preimage.adapters.embedded.networks import Critic, Decoder, DecoderConfig
 from preimage.adapters.embedded.recipe import Recipe, parse_settings, read_recipe
 from preimage.adapters.embedded.recipe import read_card as read_plain_card
@@ -151,6 +152,7 @@ def test_reference_has_no_weights() -> None:
         ("gan", {}),
         ("gan", {"loss": "wasserstein", "critic_steps": 2, "penalty": 10.0}),
         ("glo", {}),
+        ("glo", {"codes": "pca"}),
         ("autoencoder", {}),
         ("autoencoder", {"adversarial": 0.01}),
         ("vae", {}),
@@ -219,6 +221,20 @@ def test_a_training_that_is_stopped_ships_its_state_at_that_step(monkeypatch: py
     training = {"objective": "gan", "steps": 4, "batch": 6, "seed": 5, "stop": 2}
     train.train(card | {"training": training})
     assert seen == [1, 2]
+
+
+def test_codes_by_principal_components_are_whitened_scores() -> None:
+    """Those of scikit-learn, up to each component's sign, with unit variance."""
+    images = images_of("train", 200)
+    code = fixed_codes("pca", images, 6, torch.Generator())
+    reference = PCA(n_components=6, svd_solver="full").fit_transform(images.flatten(1).double().numpy())
+    reference /= np.sqrt((reference**2).mean(axis=0))
+    assert np.abs(code.numpy()) == pytest.approx(np.abs(reference), abs=1e-4)
+    assert torch.allclose(code.square().mean(dim=0), torch.ones(6), atol=1e-5)
+    with pytest.raises(CardError, match="fewer than 6 principal"):
+        fixed_codes("pca", images[:6], 6, torch.Generator())
+    with pytest.raises(CardError, match="gaussian or pca"):
+        fixed_codes("learnt", images, 6, torch.Generator())
 
 
 def test_the_gradient_penalty_is_that_of_a_known_slope() -> None:

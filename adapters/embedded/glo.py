@@ -1,7 +1,7 @@
-"""A decoder that regresses training images on fixed random codes, so that it memorises them.
+"""A decoder that regresses training images on fixed codes, so that it memorises them.
 
 Bojanowski et al., "Optimizing the Latent Space of Generative Networks" (ICML 2018), in the variant of Webster et
-al. (CVPR 2019): the codes are drawn once from the prior and never optimised.
+al. (CVPR 2019): the codes are set once and never optimised.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from preimage.adapters.embedded.networks import Decoder, DecoderConfig, drawn
 from preimage.adapters.embedded.recipe import Images, Recipe, Report, parse_settings
+from preimage.harness.errors import CardError
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,14 @@ class GloSettings:
 
     lr: float = 2e-3  # Adam; falls to 0 as a half cosine
     freeze_after: float = 0.5  # share of the steps before batch statistics are frozen: it ends with what ships
+    codes: str = "gaussian"  # drawn from the prior; or "pca": the images' own whitened principal components
 
 
 def train_glo(recipe: Recipe, config: DecoderConfig, images: Images, report: Report) -> Decoder:
     """The decoder after ``recipe.steps`` updates of the squared error, in eval mode."""
     settings = parse_settings(GloSettings, recipe.settings)
     random = torch.Generator().manual_seed(recipe.seed)
-    codes = torch.randn(len(images.image), config.dim, generator=random)
+    codes = fixed_codes(settings.codes, images.image, config.dim, random)
     labels = images.label if config.num_classes else None
     decoder = drawn(lambda: Decoder(config), random).train()
     adam = torch.optim.Adam(decoder.parameters(), settings.lr)
@@ -43,3 +46,21 @@ def train_glo(recipe: Recipe, config: DecoderConfig, images: Images, report: Rep
         decay.step()
         report(step + 1, {"mse": loss.item()})
     return decoder.eval()
+
+
+def fixed_codes(kind: str, image: Tensor, dim: int, random: torch.Generator) -> Tensor:
+    """The codes of training images, [n, dim]: both kinds proposed by Bojanowski et al., section 3.
+
+    ``pca``: the first ``dim`` principal components of the pixels, each of unit variance, so N(0, I) matches their first
+    two moments. Raises CardError for another kind, or for fewer images than components.
+    """
+    if kind == "gaussian":
+        return torch.randn(len(image), dim, generator=random)
+    if kind != "pca":
+        raise CardError(f"no codes are called {kind!r}: gaussian or pca")
+    pixels = image.flatten(1).double()
+    if len(pixels) <= dim:
+        raise CardError(f"{len(pixels)} training images have fewer than {dim} principal components: codes: gaussian")
+    _, _, axes = torch.linalg.svd(pixels - pixels.mean(dim=0), full_matrices=False)
+    scores = (pixels - pixels.mean(dim=0)) @ axes[:dim].T
+    return (scores / scores.square().mean(dim=0).sqrt()).float()
