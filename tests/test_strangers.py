@@ -76,3 +76,35 @@ def test_a_strangers_request_may_name_its_images_in_any_way(
     assert preimage("compare", "linear", "curved", "--db", str(tmp_path / "a.db"), "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["a"], row["b"], row["verdict"]) == (2.5, 2.5, "not on the same images")
+
+
+BOOM = """
+from preimage.harness import Generator, ImageSpec, LatentSpace, ModelCard, StandardNormal, hookimpl
+
+
+class Boom(Generator):
+    def __init__(self):
+        super().__init__()
+        self.spaces, self.image, self.num_classes = {"z": LatentSpace("z", 3, StandardNormal())}, ImageSpec(1, 8, 8), 0
+
+    def decode(self, code, label=None, *, space="z"):
+        raise ValueError("no decoding today")
+
+
+@hookimpl
+def register_models(register):
+    register(ModelCard("boom", "test", "squares", ImageSpec(1, 8, 8), 0, load=lambda device: Boom()))
+"""
+
+
+def test_a_dry_run_shows_the_plan_of_a_model_that_cannot_be_timed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "boom.py").write_text(BOOM)
+    plugins = ("--plugin", str(small_world(tmp_path)), "--plugin", str(tmp_path / "boom.py"))
+    asked = ("-b", "recovery", "-m", "boom", "-m", "linear", "--limit", "4", "--db", str(tmp_path / "a.db"), *plugins)
+    assert preimage("run", *asked, "--dry-run", "--set", "solver.metric=false") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("cannot be timed: boom: ValueError: no decoding today") == 1
+    assert "linear" in said
+    assert said.endswith("for those that can be timed")

@@ -13,10 +13,11 @@ import click
 from preimage.harness.verbs.arguments import console, database, registry, sources
 
 if TYPE_CHECKING:
-    from preimage.harness.plan import Plan
+    from preimage.harness.plan import Plan, Work
     from preimage.harness.plugins import Registry
     from preimage.harness.run import Report
     from preimage.harness.suites import Suite
+    from preimage.harness.world import World
 
 
 @click.command()
@@ -200,26 +201,18 @@ def _print_plan(plan: Plan, world: Any, workers: int) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from preimage.harness.timing import expected_seconds
-
     out = console()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (
-        "request",
-        "measurement",
-        "model",
-        "of",
-        "images",
-        "blocks",
-        "stored",
-        "evaluations",
-        "time",
-    ):
+    columns = ("request", "measurement", "model", "of", "images", "blocks", "stored", "evaluations", "time")
+    for column in columns:
         table.add_column(column, justify="left" if column in ("request", "measurement", "model", "of") else "right")
     total, seconds, exact = 0, 0.0, True
+    problems: dict[tuple[str, str], None] = {}
     for work in plan.work:
         blocks = len(work.request.blocks(work.count))
-        took = expected_seconds(work, world)
+        took, problem = _expected(work, world)
+        if problem:
+            problems.setdefault((work.request.model.name, problem))
         total, seconds = total + work.evaluations, seconds + took
         exact = exact and work.request.spends_all
         table.add_row(
@@ -231,9 +224,11 @@ def _print_plan(plan: Plan, world: Any, workers: int) -> None:
             str(blocks),
             str(blocks - len(work.missing)),
             f"{'' if work.request.spends_all else '<= '}{work.evaluations:,}",
-            _duration(took),
+            "?" if problem else _duration(took),
         )
     out.print(table)
+    for name, problem in problems:
+        out.print(f"cannot be timed: {escape(name)}: {escape(problem)}")
     for evaluation in plan.evaluations:
         if evaluation.status:
             out.print(
@@ -243,8 +238,19 @@ def _print_plan(plan: Plan, world: Any, workers: int) -> None:
     out.print(
         f"{len(plan.work)} requests, {sum(len(w.missing) for w in plan.work)} blocks to measure, "
         f"{'' if exact else 'at most '}{total:,} generator evaluations, about {_duration(seconds / workers)} "
-        f"with {workers} process{'es' if workers > 1 else ''}"
+        f"with {workers} process{'es' if workers > 1 else ''}{' for those that can be timed' if problems else ''}"
     )
+
+
+def _expected(work: Work, world: World) -> tuple[float, str]:
+    """Seconds that work will take in one process, and what goes wrong where it cannot be timed."""
+    from preimage.harness.failures import Failure
+    from preimage.harness.timing import expected_seconds
+
+    try:
+        return expected_seconds(work, world), ""
+    except Exception as error:  # a stranger's model may raise anything; the plan is shown all the same
+        return 0.0, Failure.of(error).reason
 
 
 def images_of(request: Any) -> str:
