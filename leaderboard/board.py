@@ -38,6 +38,7 @@ class Line:
     difference: Cell | None
     bracket: str
     flags: tuple[str, ...]
+    doubtful: bool
     cells: tuple[Cell | None, ...]
     bar: Bar | None
     n: int
@@ -163,7 +164,8 @@ def _line(
     bar = axis.bar(first, floor_of(entry, name)) if axis is not None and first is not None else None
     n = first.n if first is not None else 0
     apart = _difference_cell(standing, places[name]) if standing is not None else None
-    return Line(rank, entry.model, standing, apart, bracket, flags_of(entry), cells, bar, n, entry)
+    flags, doubt = flags_of(entry), doubtful(entry)
+    return Line(rank, entry.model, standing, apart, bracket, flags, doubt, cells, bar, n, entry)
 
 
 def _difference_cell(standing: Standing, places: int) -> Cell | None:
@@ -197,6 +199,15 @@ def flags_of(entry: Entry) -> tuple[str, ...]:
         if base == "ks_p_value" and figure.value < P_FLAG:
             flags.append(f"p < 0.01{suffix}")
     return tuple(flags)
+
+
+def doubtful(entry: Entry) -> bool:
+    """Whether nothing is to be concluded from missing flags: unseen images are recovered as well as the model's own.
+
+    It can make its own samples exactly, so that what is missed of them is the search's failure, or the encoder's.
+    """
+    own, unseen = (entry.figures.get(name) for name in ("mre_generated", "mre_val"))
+    return own is not None and unseen is not None and own.value >= unseen.value > 0 and not flags_of(entry)
 
 
 def column_decimals(figures: Sequence[Figure]) -> int:

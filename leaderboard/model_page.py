@@ -9,7 +9,7 @@ from typing import Any
 from preimage.harness.results import Results
 from preimage.leaderboard import words
 from preimage.leaderboard.album import Album
-from preimage.leaderboard.board import Cell, cell_of, column_decimals, flags_of
+from preimage.leaderboard.board import Cell, cell_of, column_decimals, doubtful, flags_of
 from preimage.leaderboard.checkpoints import Course, Panels, courses_of, panels_of
 from preimage.leaderboard.evidence import evidence_of
 from preimage.leaderboard.measured import measured_of
@@ -35,6 +35,7 @@ class Evaluated:
     entry: Entry
     scores: tuple[Scored, ...]
     flags: tuple[str, ...]
+    doubtful: bool
     run: str
     verify: str
 
@@ -86,7 +87,7 @@ def _trainings(results: Results, records: Records, model: ModelRecord) -> list[T
 def _evaluated(entry: Entry) -> Evaluated:
     scores = tuple(Scored(figure, cell_of(figure, column_decimals([figure]))) for figure in entry.figures.values())
     run, verify = run_command(entry.evaluation), verify_command(entry.evaluation)
-    return Evaluated(entry, scores, flags_of(entry), run, verify)
+    return Evaluated(entry, scores, flags_of(entry), doubtful(entry), run, verify)
 
 
 def facts(model: ModelRecord) -> Sequence[tuple[str, str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from preimage.leaderboard.benchmark_plots import ASIDE, MOST_POINTS, OTHER, Draw
 from preimage.leaderboard.board import boards_of
 from preimage.leaderboard.curve import Dot
 from preimage.leaderboard.dots import ACROSS, MOST, dots_of
+from preimage.leaderboard.index_page import EXHIBITED
 from preimage.leaderboard.records import ModelRecord, read_records
 from preimage.leaderboard.sections import sections_of
 from preimage.leaderboard.site import build_site
@@ -243,3 +246,27 @@ def test_kinds_come_from_tags() -> None:
     tags = (("glo",), ("autoencoder", "embedded"), ("autoencoder", "gan", "embedded"), ("aegan",), ("gan", "vae"), ())
     assert [kind_of(model(*some)) for some in tags] == ["GLO", "autoencoder", "AEGAN", "AEGAN", "VAE", OTHER]
     assert kind_of(model("gan", "baseline")) == ASIDE == kind_of(model(kind="reference"))
+
+
+def test_checkpoints_are_the_last_of_an_exhibit(site: Path) -> None:
+    source = (site / "index.html").read_text()
+    exhibit = source[source.index('<table class="exhibit">') :]
+    rows = re.findall(r'<a href="model/([^"]+)\.html">', exhibit[: exhibit.index("</table>")])
+    assert len(rows) == EXHIBITED and "mean-image" in rows
+    assert not [name for name in rows if "-step-" in name]  # as many others as it shows
+
+
+def test_a_board_and_a_model_say_that_missing_flags_are_inconclusive(database: Path, tmp_path: Path) -> None:
+    shutil.copy(database, tmp_path / "worse.db")
+    with sqlite3.connect(tmp_path / "worse.db") as db:
+        db.execute(
+            "UPDATE metric_score SET value = 1 WHERE metric = 'mre_generated' AND evaluation IN "
+            "(SELECT id FROM evaluation WHERE model = 'fashion-wgan-gp' AND benchmark = 'overfitting')"
+        )
+    db.close()
+    page = build_site(tmp_path / "worse.db", tmp_path / "site").parent / "model" / "fashion-wgan-gp.html"
+    assert "Inconclusive." in Page(page).text and "Inconclusive." not in Page(page.with_name("ppca.html")).text
+    [board] = (page.parent.parent / "board").glob("*~~overfitting~~quick.html")
+    assert re.findall(r"model/([\w-]+)\.html(?:(?!</tr>).)*inconclusive", board.read_text(), re.S) == [
+        "fashion-wgan-gp"
+    ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from preimage.harness.results import StoredEvaluation
 from preimage.leaderboard import words
-from preimage.leaderboard.board import boards_of, flags_of
+from preimage.leaderboard.board import boards_of, doubtful, flags_of
 from preimage.leaderboard.histogram import BINS, Sample, histogram_of
 from preimage.leaderboard.interval_bars import MARGIN, WIDTH, axis_of
 from preimage.leaderboard.records import BenchmarkRecord, Entry, Figure, Metric, ModelRecord
@@ -205,6 +205,17 @@ def test_overfitting_is_flagged_by_either_rule_alone() -> None:
 
     assert flags(0.10, 0.01) == () and flags(-0.5, 0.5) == ()
     assert flags(0.101, 0.5) == ("gap > 0.10",) and flags(0.0, 0.009) == ("p < 0.01",)
+
+
+def test_without_a_flag_it_is_doubtful_where_own_samples_are_missed_like_unseen_images() -> None:
+    def doubt(own: float, unseen: float, gap: float = 0.0) -> bool:
+        values = {"mre_generated": own, "mre_val": unseen, "mre_gap": gap}
+        figures = [figure(value, metric=Metric(name, "", "none", "")) for name, value in values.items()]
+        return doubtful(entry("m", *figures, benchmark="overfitting"))
+
+    assert doubt(0.02, 0.01) and doubt(0.01, 0.01)
+    assert not doubt(0.01, 0.02) and not doubt(0.0, 0.0) and not doubt(0.02, 0.01, gap=0.5)
+    assert not doubtful(entry("m", figure(0.1), benchmark="overfitting"))
 
 
 def test_numbers_show_what_their_interval_supports() -> None:
