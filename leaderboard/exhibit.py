@@ -34,7 +34,10 @@ class Exhibit:
 
 
 def exhibit_of(results: Results, album: Album, boards: Sequence[Board]) -> Exhibit | None:
-    """The exhibit of the first board that has pictures of unseen images. Models that saw other images are left out."""
+    """The exhibit of the first board that has pictures of unseen images, in its order, checkpoints of trainings last.
+
+    Models that saw other images are left out.
+    """
     for board in boards:
         found = []
         known = measured_of(results, [line.entry for line in board.lines])
@@ -51,6 +54,7 @@ def exhibit_of(results: Results, album: Album, boards: Sequence[Board]) -> Exhib
             continue
         common = Counter(strips["targets"] for _, _, strips, _ in found).most_common(1)[0][0]
         found = [row for row in found if row[2]["targets"] == common]
+        found.sort(key=lambda row: bool(row[0].card.get("parent")))  # where there is little room, checkpoints go
         targets = album.grid([common], found[0][0].card, SHOWN, SHOWN)
         models = tuple(
             Exhibited(model, album.grid([drawn], model.card, SHOWN, SHOWN) if drawn is not None else None, recoveries)

@@ -17,7 +17,7 @@ from preimage.leaderboard.slugs import slug
 
 MOST_BYTES = 260_000  # of a page; its style and script come on top
 LINE_BYTES = 900  # that a line of a board takes at least
-EXHIBITED = 12  # models
+EXHIBITED = 15  # models
 CUTS = ((10_000, 10_000), (25, 250), (12, 150), (6, 100), (3, 60), (0, 40), (0, 10))
 """Lines of each board and of each overview that the page tries to show, until it is small enough."""
 
