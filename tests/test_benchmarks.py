@@ -188,6 +188,7 @@ def test_a_conditional_model_meets_each_outlier_under_its_best_label(plugin: Pat
     ("sets", "said"),
     [
         ("[squares]", "outlier set 'squares' is the data set itself"),
+        ("['squares@1x8x8']", "outlier set 'squares@1x8x8' is the data set itself"),
         ("[darkk]", "other data set 'darkk': unknown dataset 'darkk'. Did you mean 'dark'"),
     ],
 )
