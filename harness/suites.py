@@ -59,9 +59,15 @@ def read_suite(path: Path) -> Suite:
         raise UsageError(
             f"the suite {str(path)!r} has unknown fields {', '.join(unknown)}; known: {', '.join(_FIELDS)}"
         )
+    for name in ("name", "dataset", "description", "source"):
+        said = data.get(name)
+        if not isinstance(said, str) and (said is not None or name == "name"):
+            raise UsageError(f"the suite {str(path)!r}: `{name}` is {said!r}; write a text, in quotes if need be")
     for name, table in (("options", data.get("options")), *data["benchmarks"].items()):
         if not isinstance(table or {}, dict):
             raise UsageError(f"the suite {str(path)!r}: {name!r} is {table!r}; it must be a table of options")
+        if other := [key for key in (name, *(table or {})) if not isinstance(key, str)]:
+            raise UsageError(f"the suite {str(path)!r}: {other[0]!r} is no name of a benchmark or option")
     data["options"] = data.get("options") or {}
     models = data.get("models", ["*"])
     if not isinstance(models, list) or not all(isinstance(model, str) for model in models):

@@ -57,6 +57,11 @@ def test_images_without_labels_are_not_classified(tmp_path: Path, capsys: Any, m
             "none of its benchmarks has the option 'solvr",
         ),
         ("name: s\nbenchmarks: {recovery: 5}\n", "'recovery' is 5; it must be a table of options"),
+        ("name: s\ndataset: 5\nbenchmarks: {recovery: }\n", "`dataset` is 5; write a text"),
+        ("name: [s]\nbenchmarks: {recovery: }\n", "`name` is ['s']; write a text"),
+        ("name: s\nbenchmarks: {1: }\n", "1 is no name of a benchmark or option"),
+        ("name: s\noptions: {1: 2}\nbenchmarks: {recovery: }\n", "1 is no name of a benchmark or option"),
+        ("name: s\nbenchmarks: {recovery: {1: 2}}\n", "1 is no name of a benchmark or option"),
         ("name: s\nmodels: ppca\nbenchmarks: {recovery: }\n", "`models` is 'ppca'; write a list"),
     ],
 )
