@@ -13,7 +13,7 @@ from preimage.harness.rows import Rows
 
 
 class Classification:
-    """``c(x) = argmin_c distance(x, projection of x onto the generator of class c)`` on test images (METHODS 5)."""
+    """``c(x) = argmin_c distance(x, recovery of x under class c)`` on test images (METHODS 5)."""
 
     name = "classification"
     version = 1

@@ -67,7 +67,7 @@ def cli() -> None:
     Examples:
       preimage demo                                   the models that ship, a first look, the site
       preimage list models                            what is installed
-      preimage run quick -m 'fashion-*'               a published protocol on some models
+      preimage run quick -m 'fashion-*'               a suite on some models
       preimage run -b recovery -m ppca --limit 200    one benchmark with its default options
       preimage scores --json                          every score with its interval
       preimage site OUT                               pages from the database
