@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from preimage.leaderboard.checkpoints import courses_of
 from preimage.leaderboard.curve import AxisName, Chart, Point, Series, chart_of
 from preimage.leaderboard.dots import Dots, dots_of
 from preimage.leaderboard.measured import mean_evaluations
-from preimage.leaderboard.records import Figure, Metric, ModelRecord
+from preimage.leaderboard.records import Entry, Figure, Metric, ModelRecord
 from preimage.leaderboard.sections import Section
 
 KINDS = {"glo": "GLO", "gan": "GAN", "autoencoder": "autoencoder", "aegan": "AEGAN", "vae": "VAE"}
@@ -102,21 +103,33 @@ def fit_against_steps(board: Board) -> list[Drawn]:
     return drawn
 
 
+SAME_TASK = ("limit", "distance", "operator", "penalty", "project", "space")
+"""Options that say what was searched for; protocols that differ in others differ in how."""
+
+
 def error_against_evaluations(results: Results, sections: Sequence[Section]) -> list[Drawn]:
-    """Recovery on one data set: the error against what was spent on an image, over all protocols that measured it."""
-    lines = [line for section in sections for board in section.boards for line in board.lines]
+    """Recovery on one data set: the error against what was spent on an image, one chart per task."""
     metric = next((board.first for section in sections for board in section.boards), None)
-    if metric is None:
-        return []
-    scored = [line.entry for line in lines if metric.name in line.entry.figures and line.entry.evaluation.asks]
+    tasks: dict[str, list[Entry]] = {}
+    for entry in (line.entry for section in sections for board in section.boards for line in board.lines):
+        if metric is not None and metric.name in entry.figures and entry.evaluation.asks:
+            task = json.dumps([entry.evaluation.options.get(name) for name in SAME_TASK], sort_keys=True)
+            tasks.setdefault(task, []).append(entry)
+    ordered = sorted(tasks.items(), key=lambda item: (-len(item[1]), item[0]))
+    charts = [_spent(results, metric, entries) for _, entries in ordered if metric is not None]
+    return [chart for chart in charts if chart is not None]
+
+
+def _spent(results: Results, metric: Metric, entries: Sequence[Entry]) -> Drawn | None:
+    """The chart of one task: the same images, distance and operator."""
     asked: dict[str, int] = {}
-    for entry in scored:
+    for entry in entries:
         first = entry.evaluation.asks[0]
         asked[first.request] = max(asked.get(first.request, 0), first.count)
     spent = mean_evaluations(results, asked)
     found: dict[str, list[Point]] = {}
     seen: set[tuple[str, float, float]] = set()
-    for entry in scored:
+    for entry in entries:
         evaluations, figure = spent.get(entry.evaluation.asks[0].request), entry.figures[metric.name]
         key = (entry.model.name, evaluations or 0.0, figure.value)
         if evaluations and key not in seen:
@@ -125,11 +138,13 @@ def error_against_evaluations(results: Results, sections: Sequence[Section]) -> 
             found.setdefault(kind_of(entry.model), []).append(point)
     series, left = _cut(_series({kind: _last_named(points) for kind, points in found.items()}))
     chart = chart_of(series, AxisName("generator evaluations per image", "evaluations"), _axis_name(metric))
+    count = max(entry.figures[metric.name].n for entry in entries)
     told = (
-        "The recovery error against the generator evaluations spent on an image, on average. One point per model and "
-        "protocol; those of one model are joined. Where an error still falls to the right, it is the solver's."
+        f"The recovery error of {words.count(count)} images against the generator evaluations spent on each, on "
+        "average. One point per model and protocol; those of one model are joined. Where an error still falls to the "
+        "right, it is the solver's."
     )
-    return [Drawn("Error against generator evaluations", told, chart, left)] if chart is not None else []
+    return Drawn("Error against generator evaluations", told, chart, left) if chart is not None else None
 
 
 def dots_of_board(board: Board) -> list[Dots]:

@@ -17,7 +17,14 @@ from zoo_results import GAPS, LIMIT, OUTLIERS, STEPS, Fit, Strange, write_zoo, z
 from preimage.harness import statistics
 from preimage.harness.results import Results
 from preimage.leaderboard.benchmark_page import MOST_PROTOCOLS, benchmark_contexts, benchmark_path
-from preimage.leaderboard.benchmark_plots import ASIDE, MOST_POINTS, OTHER, Drawn, kind_of
+from preimage.leaderboard.benchmark_plots import (
+    ASIDE,
+    MOST_POINTS,
+    OTHER,
+    Drawn,
+    error_against_evaluations,
+    kind_of,
+)
 from preimage.leaderboard.board import boards_of
 from preimage.leaderboard.curve import Dot
 from preimage.leaderboard.dots import ACROSS, MOST, dots_of
@@ -138,6 +145,19 @@ def test_recovery_is_drawn_against_evaluations_one_point_per_protocol(
     assert "1nn" not in dots_by_name(chart)  # a reference spends none
     [named] = [dot for dot in dots if dot.point.named]
     assert named is dots[-1] and "M" in next(line.path for line in chart.chart.lines if line.name == "GAN")
+
+
+def test_recoveries_of_other_images_are_another_chart(database: Path, tmp_path: Path) -> None:
+    """Points are joined only where the same was searched for: as many images, one distance, one operator."""
+    copy = shutil.copy(database, tmp_path / "a.db")
+    with sqlite3.connect(copy) as db:
+        db.execute("UPDATE evaluation SET options = json_set(options, '$.limit', 7) WHERE suite = 'spend-800'")
+    db.close()
+    with Results(copy) as results:
+        of_recovery = [s for s in sections_of(read_records(results), unpaired) if s.benchmark.name == "recovery"]
+        charts = error_against_evaluations(results, of_recovery)
+    points = [[dot.point.x for dot in dots_by_name(chart).get("fashion-wgan-gp", [])] for chart in charts]
+    assert sorted(map(len, points)) == [1, 2]
 
 
 def test_fit_is_drawn_along_the_training_with_the_parent_at_its_own_step(
