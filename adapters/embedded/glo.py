@@ -63,4 +63,5 @@ def fixed_codes(kind: str, image: Tensor, dim: int, random: torch.Generator) -> 
         raise CardError(f"{len(pixels)} training images have fewer than {dim} principal components: codes: gaussian")
     _, _, axes = torch.linalg.svd(pixels - pixels.mean(dim=0), full_matrices=False)
     scores = (pixels - pixels.mean(dim=0)) @ axes[:dim].T
-    return (scores / scores.square().mean(dim=0).sqrt()).float()
+    codes: Tensor = scores / scores.square().mean(dim=0).sqrt()
+    return codes.float()
