@@ -27,7 +27,7 @@ USAGE: dict[str, tuple[tuple[str, ...], *tuple[str, ...]]] = {
     "option": ((*RECOVERY, "--set", "restart=3"), "restart=...", "'restarts'"),
     "setting": ((*RECOVERY, "--set", "solver.stpes=3"), "'stpes'", "'steps'"),
     "setting of another": ((*RECOVERY, "--set", "solver.lr=1"), "'lr'", "'lbfgs'", "memory"),
-    "nested": ((*RECOVERY, "--set", "limit.x=3"), "'limit'", "only solver.NAME"),
+    "nested": ((*RECOVERY, "--set", "limit.x=3"), "'limit'", "operator, solver"),
     "flag": ((*RECOVERY, "--limt", "4"), "--limt", "--limit"),
     "no equals": ((*RECOVERY, "--set", "limit"), "'limit' is not key=value", "--set solver.steps=100"),
     "no key": ((*RECOVERY, "--set", "=3"), "'=3' is not key=value"),

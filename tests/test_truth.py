@@ -199,7 +199,7 @@ def test_a_plan_predicts_fixed_budgets_exactly(tmp_path: Path, capsys: Any) -> N
     command += ["--set", "solver=adam", "--set", "solver.steps=25", "--set", "block=16", "--limit", "32"]
     assert preimage(*command, "--dry-run") == 0
     assert not database.exists()
-    planned = capsys.readouterr().out.split("at most ")[-1].split(" generator")[0]
+    planned = capsys.readouterr().out.split("to measure, ")[-1].split(" generator")[0]
     assert preimage(*command) == 0
     spent = capsys.readouterr().err.split("blocks measured, ")[1].split(" generator")[0]
     assert planned == spent

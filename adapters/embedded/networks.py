@@ -119,7 +119,9 @@ class AutoEncoder(nn.Module):
     """A decoder and the encoder that gives its codes, each coordinate standardised over the training images.
 
     The batch norm without scale or shift at the encoder's end gives the training images' codes zero mean and unit
-    variance in every coordinate, so N(0, I) is the prior whose first two moments they match.
+    variance, so N(0, I) is the prior whose moments they match: exactly while its statistics are taken, and nearly at
+    the end, since they are frozen before the weights are (the models that ship: |mean| up to 0.35 on average over
+    coordinates, standard deviations of 0.9 to 1.3).
     """
 
     def __init__(self, config: DecoderConfig) -> None:
