@@ -99,7 +99,7 @@ class Request:
     def spends_all(self) -> bool:
         """Whether measuring takes exactly ``evaluations``: no image can stop before its budget is spent.
 
-        But for one that ends at a point that nothing improves: on its target, or where the gradient is zero.
+        But for one whose search went non-finite: it starts again.
         """
         return True
 

@@ -69,6 +69,15 @@ def test_a_fixed_budget_is_predicted_exactly(folder: Path) -> None:
     assert sum(work.evaluations for work in more.work) == 0
 
 
+def test_a_search_that_finds_nothing_lower_still_spends_its_budget(folder: Path) -> None:
+    """L-BFGS without patience on a linear model: it is at the least-squares answer long before its budget's end."""
+    published = ("solver=lbfgs", "solver.steps=90", "solver.metric=false", "solver.patience=0", "draws=1")
+    plan, _ = planned(folder, 10, published, ("linear",))
+    said = {work.key: work.evaluations for work in plan.work}
+    run(folder, 10, published, ("linear",))
+    assert spent(folder) == said
+
+
 def test_a_larger_limit_costs_the_blocks_that_are_missing(folder: Path) -> None:
     run(folder, 10, FIXED, ("linear",))
     before = spent(folder)

@@ -87,8 +87,8 @@ class Solver(Protocol[S]):
     command line, its row in the docs and its record in the database).
 
     ``steps`` is the most evaluations one run may spend on an image. An image has converged once its energy has gained
-    less than the share ``tolerance`` in ``patience`` evaluations; patience 0: never. Modules of settings import no
-    torch.
+    less than the share ``tolerance`` in ``patience`` evaluations; patience 0: never, and all steps
+    are spent. Modules of settings import no torch.
     """
 
     name: ClassVar[str]

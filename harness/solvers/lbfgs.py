@@ -34,7 +34,7 @@ class Lbfgs:
     armijo: float = option(1e-4, "share of the decrease promised by the slope that a step must bring")
     trials: int = option(10, "evaluations of one line search before it falls back on the gradient, then gives up")
     tolerance: float = option(1e-3, "relative gain in energy that counts as progress")
-    patience: int = option(20, "evaluations without that gain after which an image has converged; 0: never")
+    patience: int = option(20, "evaluations without that gain after which an image has converged; 0: spend all steps")
 
     @property
     def needs_metric(self) -> bool:

@@ -22,7 +22,7 @@ class Stop:
     """When an image leaves the batch, other than by spending ``solver.steps``."""
 
     tolerance: float = 1e-4  # relative gain in energy that counts as progress
-    patience: int = 100  # evaluations without that gain after which an image has converged; 0: never
+    patience: int = 100  # evaluations without that gain after which an image has converged; 0: all steps are spent
     interval: int = 5  # evaluations between two looks at all this
     restarts: int = 3  # new draws for an image that has gone non-finite
 
@@ -189,7 +189,7 @@ def _ends(track: Track, done: Tensor, lost: Tensor, floor: float, steps: int, st
     exact = track.energy <= floor
     spent = track.spent >= steps
     converged = (track.idle >= stop.patience) if stop.patience else torch.zeros_like(done)
-    over = (spent | converged | done | exact) & track.present
+    over = (spent | lost | (converged | done | exact if stop.patience else converged)) & track.present
     ends = torch.full_like(track.image, GOES_ON)
     for end, applies in enumerate((spent, converged, done, exact, track.restarts > 0, lost, torch.isinf(track.energy))):
         ends = ends.masked_fill(over & applies, end)
