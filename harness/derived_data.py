@@ -33,17 +33,11 @@ def in_shape(source: Dataset, image: ImageSpec) -> Dataset:
     return source.at(image) if isinstance(source, AnyShape) else Resized(source, image)
 
 
-class Resized:
-    """A data set's images in another shape; labels, splits and order are its own.
+class _Derived:
+    """Another data set's images, changed; labels, splits and order are its own."""
 
-    Bilinear, antialiased where the images become smaller, aspect not kept. One channel is repeated into three; three
-    become one by luminance, ``0.299 R + 0.587 G + 0.114 B`` (ITU-R 601).
-    """
-
-    version = 1
-
-    def __init__(self, source: Dataset, image: ImageSpec) -> None:
-        self.name = f"{source.name}@{image}"
+    def __init__(self, source: Dataset, name: str, image: ImageSpec) -> None:
+        self.name = name
         self.image = image
         self.num_classes = source.num_classes
         self._source = source
@@ -55,6 +49,19 @@ class Resized:
     def size(self, split: str) -> int:
         return self._source.size(split)
 
+
+class Resized(_Derived):
+    """A data set's images in another shape; labels, splits and order are its own.
+
+    Bilinear, antialiased where the images become smaller, aspect not kept. One channel is repeated into three; three
+    become one by luminance, ``0.299 R + 0.587 G + 0.114 B`` (ITU-R 601).
+    """
+
+    version = 1
+
+    def __init__(self, source: Dataset, image: ImageSpec) -> None:
+        super().__init__(source, f"{source.name}@{image}", image)
+
     def fingerprint(self, split: str) -> str:
         """A hash of the source's fingerprint and of how its images are resized."""
         return _derived_fingerprint(self._source, split, f"resized bilinear antialiased {self.version} {self.image}")
@@ -64,23 +71,13 @@ class Resized:
         return resized(images, self.image), labels
 
 
-class Inverted:
+class Inverted(_Derived):
     """A data set with every pixel x replaced by ``1 - x``; labels, splits and order are its own."""
 
     version = 1
 
     def __init__(self, source: Dataset) -> None:
-        self.name = INVERTED + source.name
-        self.image = source.image
-        self.num_classes = source.num_classes
-        self._source = source
-
-    @property
-    def splits(self) -> Sequence[str]:
-        return self._source.splits
-
-    def size(self, split: str) -> int:
-        return self._source.size(split)
+        super().__init__(source, INVERTED + source.name, source.image)
 
     def fingerprint(self, split: str) -> str:
         """A hash of the source's fingerprint and of the inversion."""
