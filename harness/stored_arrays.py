@@ -8,6 +8,7 @@ import lzma
 import math
 import struct
 import tempfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ Array: TypeAlias = NDArray[Any]
 
 IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CHUNK = 1 << 22  # bytes decompressed at a time
+PARSING = threading.Lock()  # numpy parses a header with ast, which CPython 3.11 may not do in two threads at once
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,8 @@ def _npy_header(stream: IO[bytes], what: str) -> tuple[np.dtype[Any], tuple[int,
     version = np.lib.format.read_magic(stream)
     if version not in readers:
         raise DatasetError(f"{what} is in version {version} of the .npy format; save it as a plain array")
-    shape, fortran, dtype = readers[version](stream)
+    with PARSING:
+        shape, fortran, dtype = readers[version](stream)
     if dtype.hasobject:
         raise DatasetError(f"{what} holds pickled Python objects, which are never loaded; save an array of numbers")
     return dtype, shape, fortran

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import struct
+import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,6 +78,27 @@ def test_many_readers_may_decompress_at_once(tmp_path: Path, cache: Path) -> Non
         read = list(pool.map(lambda _: everything(NpzDataset("d", {"test": path}, cache=cache)), range(8)))
     assert all(np.array_equal(images[:, 0], GREY / np.float32(255)) for images in read)
     assert len(list((cache / "arrays").iterdir())) == 1
+
+
+def test_headers_parsed_in_many_threads_while_the_collector_runs(tmp_path: Path) -> None:
+    """CPython 3.11's ast fails in one thread if the collector let another into it: then an .npz was not read."""
+    path = npz(tmp_path / "a.npz", images=GREY)
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+
+    def give_way(*_: object) -> None:
+        sum(range(50))  # bytecode, between which the interpreter changes threads
+
+    gc.callbacks.append(give_way)
+    try:
+        sys.setswitchinterval(1e-6)
+        gc.set_threshold(5)
+        with ThreadPoolExecutor(8) as pool:
+            read = list(pool.map(npz_arrays, [path] * 300))
+    finally:
+        gc.callbacks.remove(give_way)
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)
+    assert all(arrays["images"].shape == GREY.shape for arrays in read)
 
 
 def member(path: Path, blob: bytes, name: str = "images.npy") -> Path:
