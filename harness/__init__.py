@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from preimage.harness.backbone_cards import BackboneCard as BackboneCard
     from preimage.harness.benchmark import Benchmark as Benchmark
     from preimage.harness.cards import Config as Config
     from preimage.harness.cards import DatasetCard as DatasetCard
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from preimage.harness.datasets import ArrayDataset as ArrayDataset
     from preimage.harness.datasets import Dataset as Dataset
     from preimage.harness.distances import Distance as Distance
+    from preimage.harness.distances import DistanceCard as DistanceCard
     from preimage.harness.distances import distance as distance
     from preimage.harness.errors import PreimageError as PreimageError
     from preimage.harness.errors import Refused as Refused
@@ -45,11 +47,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ArrayDataset": "datasets",
+    "BackboneCard": "backbone_cards",
     "Benchmark": "benchmark",
     "Config": "cards",
     "Dataset": "datasets",
     "DatasetCard": "cards",
     "Distance": "distances",
+    "DistanceCard": "distances",
     "Estimate": "rows",
     "Family": "cards",
     "FolderDataset": "readers",

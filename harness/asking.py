@@ -9,7 +9,7 @@ from preimage.harness.benchmark import Ask, Data, Model, same_images
 from preimage.harness.errors import Refused
 from preimage.harness.operators import Identity
 from preimage.harness.options import RecoveryOptions
-from preimage.harness.requests import LabelRule, ModelMetric, Neighbours, Recovery, Request, Samples, Split
+from preimage.harness.requests import First, LabelRule, ModelMetric, Neighbours, Recovery, Request, Samples, Split
 from preimage.harness.solvers.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -95,18 +95,25 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
     if one_pass:
         options = dataclasses.replace(options, restarts=1, draws=1, penalty=0.0, project=False)  # none is used
     _require_prior(model, space, options, drawn=isinstance(images, Samples) or not one_pass)
-    metric = None
-    if solver.needs_metric:
-        metric = ModelMetric(
+
+    def metric(distance: str) -> ModelMetric | None:
+        if not solver.needs_metric:
+            return None
+        return ModelMetric(
             model=model.key,
             space=space,
-            distance=options.distance,
+            distance=distance,
             operator=options.operator if options.operator.both_sides else Identity(),
             dim=model.dims[space],
             labels=model.card.num_classes,
             threads=options.threads,
             seed=options.seed,
         )
+
+    first = None
+    if options.first_distance is not None and not one_pass:
+        steps = round(options.first_share * solver.steps)
+        first = First(distance=options.first_distance, steps=steps, metric=metric(options.first_distance))
     return Recovery(
         model=model.key,
         images=images,
@@ -120,7 +127,8 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
         penalty=options.penalty,
         project=options.project,
         labels=model.card.num_classes,
-        metric=metric,
+        metric=metric(options.distance),
+        first=first,
         block=options.block,
         threads=options.threads,
         seed=options.seed,
@@ -139,6 +147,7 @@ def _neighbours(model: Model, data: Data, images: Split, options: RecoveryOption
         distance=options.distance,
         operator=options.operator,
         labels=data.num_classes if label == "every" else 0,
+        leave_one_out=options.leave_one_out,
         block=options.block,
         threads=options.threads,
         seed=options.seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from preimage.harness.distances import L2, SquaredL2
+from preimage.harness.distances import L2, CrossEntropy, SquaredL2
 from preimage.harness.hooks import Register, hookimpl
 from preimage.harness.solvers.adam import Adam
 from preimage.harness.solvers.encoder import Encoder
@@ -14,6 +14,7 @@ from preimage.harness.solvers.rmsprop import RMSprop
 def register_distances(register: Register) -> None:
     register(SquaredL2())
     register(L2())
+    register(CrossEntropy())
 
 
 @hookimpl

@@ -157,7 +157,7 @@ def card_from(settings: Mapping[str, Any], *, source: str, folder: Path | None =
         said = [_unknown_field(key) for key in unknown] + [f"required field `{key}` is missing" for key in missing]
         raise CardError(f"{source}: {'; '.join(said)}. A card's fields are: {', '.join(_FIELDS)}")
     values = dict(settings)
-    values["weights"] = _weights(values.get("weights"), source, folder)
+    values["weights"] = weights_from(values.get("weights"), source, folder)
     try:
         return ModelCard(**values)
     except TypeError as error:
@@ -169,7 +169,8 @@ def _unknown_field(key: object) -> str:
     return f"unknown field `{key}`" + (f" (did you mean `{close[0]}`?)" if close else "")
 
 
-def _weights(value: object, source: str, folder: Path | None) -> Weights | None:
+def weights_from(value: object, source: str, folder: Path | None) -> Weights | None:
+    """What a card says under ``weights``: a path, or uri and sha256. Raises CardError for anything else."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -189,6 +190,11 @@ def _weights(value: object, source: str, folder: Path | None) -> Weights | None:
 
 def read_card(path: Path) -> ModelCard:
     """The card in a YAML file. Raises CardError where the file is missing, is not YAML or is not a card."""
+    return card_from(read_table(path), source=f"card {str(path)!r}", folder=path.resolve().parent)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The fields that a card's YAML file holds. Raises CardError where it is missing or holds no table."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -202,14 +208,18 @@ def read_card(path: Path) -> ModelCard:
             f"the card {str(path)!r} holds {type(settings).__name__}, not a table of fields: "
             f"{', '.join(_REQUIRED)}, ..."
         )
-    return card_from(settings, source=f"card {str(path)!r}", folder=path.resolve().parent)
+    return settings
 
 
 def read_cards(path: Path) -> list[ModelCard]:
     """The card in a file, or all cards (``*.yaml``) of a folder, by name."""
-    if path.is_dir():
-        files = sorted(path.glob("*.yaml"))
-        if not files:
-            raise CardError(f"the folder {str(path)!r} holds no *.yaml card")
-        return [read_card(file) for file in files]
-    return [read_card(path)]
+    return [read_card(file) for file in card_files(path)]
+
+
+def card_files(path: Path) -> list[Path]:
+    """The file, or all ``*.yaml`` of a folder, by name. Raises CardError for a folder without any."""
+    if not path.is_dir():
+        return [path]
+    if files := sorted(path.glob("*.yaml")):
+        return files
+    raise CardError(f"the folder {str(path)!r} holds no *.yaml card")

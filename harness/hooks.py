@@ -39,7 +39,11 @@ class Hooks:
 
     @hookspec
     def register_distances(self, register: Register) -> None:
-        """Distances between images: ``register(distance)``."""
+        """Distances between images: ``register(distance)``, or ``register(DistanceCard(...))``, opened when needed."""
+
+    @hookspec
+    def register_backbones(self, register: Register) -> None:
+        """Fixed image networks that distances look through: ``register(path)`` of a YAML card or a folder of them."""
 
     @hookspec
     def register_solvers(self, register: Register) -> None:

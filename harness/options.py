@@ -31,7 +31,11 @@ class RecoveryOptions:
     """How images are recovered: what every benchmark that recovers images lets one set (METHODS 1)."""
 
     limit: int | None = option(None, "images per split: the first so many; all of them where not set")
-    distance: str = option("squared-l2", "what is minimised over codes")
+    distance: str = option("squared-l2", "what is minimised over codes; a sum is written squared-l2+0.1*lpips-alex")
+    first_distance: str | None = option(
+        None, "minimised in the first steps of each run, `distance` in the others; not set: `distance` in all"
+    )
+    first_share: float = option(0.5, "share of the solver's steps that are in first_distance")
     operator: Operator = field(
         default_factory=Identity,
         metadata=choice("operator", "what is done to images before they are compared; set by operator.sigma=..."),
@@ -50,12 +54,29 @@ class RecoveryOptions:
     block: int = option(64, "images measured together; part of a result's identity")
     threads: int = option(1, "threads of one measurement; part of a result's identity")
     seed: int = option(0, "of every random stream")
+    leave_one_out: bool = option(
+        False, "references: a training image is not its own neighbour; for studies, not scores"
+    )
+
+    def distances(self) -> tuple[str, ...]:
+        """The names of all distances that the options name."""
+        return (self.distance,) if self.first_distance is None else (self.distance, self.first_distance)
 
     def __post_init__(self) -> None:
+        if not 0 < self.first_share < 1:
+            raise UsageError(f"`first_share` is {self.first_share}; it must be between 0 and 1, e.g. 0.5")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"`limit` is {self.limit}; it must be at least 1, or not set for all images")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"`seed` is {self.seed}; it must be from 0 to 2^63 - 1")
+
+
+def distances_named(options: Any) -> tuple[str, ...]:
+    """The names of the distances that a benchmark's options name, whatever kind of options they are."""
+    if isinstance(options, RecoveryOptions):
+        return options.distances()
+    name = getattr(options, "distance", None)
+    return (name,) if isinstance(name, str) else ()
 
 
 def options_from(

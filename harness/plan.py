@@ -8,9 +8,10 @@ from typing import Any
 
 from preimage.harness.benchmark import Ask, Benchmark, Data, Model
 from preimage.harness.cards import ModelCard
+from preimage.harness.distances import identity_of
 from preimage.harness.errors import Refused, UsageError
 from preimage.harness.failures import Failure
-from preimage.harness.options import guess, merged, options_from
+from preimage.harness.options import distances_named, guess, merged, options_from
 from preimage.harness.plugins import Registry, expand
 from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.suites import Suite
@@ -92,6 +93,8 @@ def make_plan(registry: Registry, world: World, selection: Selection, stored: Ca
         registry.benchmarks, selection.benchmarks or (tuple(suite.benchmarks) if suite else tuple(registry.benchmarks))
     )
     options = _options(registry, chosen, selection)
+    for distance in dict.fromkeys(d for chosen_options in options.values() for d in distances_named(chosen_options)):
+        world.distance(distance)  # weights that cannot be had end the command before anything is measured
     if selection.dataset is not None:
         registry.check_dataset(selection.dataset)  # an unknown name is a usage error here, a refusal from a card
     for name in expand(registry.models, selection.models or (suite.models if suite else ("*",))):
@@ -124,8 +127,8 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
         own = _known(selection.settings, known)
         used |= set(own)
         options[name] = options_from(kind, merged(settings, own), registry.solvers, source=source)
-        if isinstance(distance := getattr(options[name], "distance", None), str):
-            registry.distance(distance)  # an unknown name is a usage error, not a failed row
+        for distance in distances_named(options[name]):
+            registry.check_distance(distance)  # an unknown name is a usage error, not a failed row
     if unknown := sorted(set(selection.settings) - used):
         every = {key for name in chosen for key in registry.benchmarks[name].options.__dataclass_fields__}
         raise UsageError(
@@ -164,13 +167,17 @@ def _ask(evaluations: list[Evaluation], name: str, dataset: str, world: World) -
             evaluation.fail(Failure.of(error))
         return
     for evaluation in evaluations:
-        _ask_one(evaluation, model, data)
+        _ask_one(evaluation, model, data, world)
 
 
-def _ask_one(evaluation: Evaluation, model: Model, data: Data) -> None:
+def _ask_one(evaluation: Evaluation, model: Model, data: Data, world: World) -> None:
     evaluation.key = model.key
     try:
-        evaluation.asks = evaluation.benchmark.requests(model, data, evaluation.options)
+        asks = evaluation.benchmark.requests(model, data, evaluation.options)
+        evaluation.asks = {
+            role: Ask(ask.request.identified(lambda name: identity_of(world.distance(name))), ask.count)
+            for role, ask in asks.items()
+        }
     except Refused as refusal:
         evaluation.status, evaluation.reason = "refused", str(refusal)
     except UsageError:

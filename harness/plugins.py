@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
 
-from preimage.harness.cards import DatasetCard, Family, ImageSpec, ModelCard, read_cards
+from preimage.harness.backbone_cards import BackboneCard, read_any_cards
+from preimage.harness.cards import DatasetCard, Family, ImageSpec, ModelCard
 from preimage.harness.derived_names import HUB, base_name, derivation
+from preimage.harness.distances import DistanceCard, WeightedSum, terms
 from preimage.harness.errors import DuplicateName, PluginError, PreimageError, UnknownName, UsageError
 from preimage.harness.hooks import Hooks
 
 if TYPE_CHECKING:
     import click
 
+    from preimage.harness.backbones import Backbone
     from preimage.harness.benchmark import Benchmark
     from preimage.harness.datasets import Dataset
     from preimage.harness.distances import Distance
@@ -49,9 +52,9 @@ class Catalogue(Generic[T]):
         self._things[name] = thing
         self._owners[name] = owner
 
-    def drop(self, owner: str) -> None:
-        """Forget what a plug-in has registered."""
-        for name in [name for name, its in self._owners.items() if its == owner]:
+    def drop(self, owner: str, only: str | None = None) -> None:
+        """Forget what a plug-in has registered, or one thing of it."""
+        for name in [name for name, its in self._owners.items() if its == owner and only in (None, name)]:
             del self._things[name], self._owners[name]
 
     def __getitem__(self, name: str) -> T:
@@ -112,22 +115,23 @@ class Registry:
         self.datasets: Catalogue[DatasetCard | Dataset] = Catalogue("dataset")
         self.benchmarks: Catalogue[Benchmark[Any]] = Catalogue("benchmark")
         self.suites: Catalogue[Suite] = Catalogue("suite")
-        self.distances: Catalogue[Distance] = Catalogue("distance")
+        self.distances: Catalogue[Distance | DistanceCard] = Catalogue("distance")
+        self.backbones: Catalogue[BackboneCard] = Catalogue("backbone")
         self.solvers: Catalogue[type[Solver[Any]]] = Catalogue("solver")
         self._catalogues: tuple[Catalogue[Any], ...] = (
             *(self.families, self.models, self.datasets, self.benchmarks),
-            *(self.suites, self.distances, self.solvers),
+            *(self.suites, self.distances, self.backbones, self.solvers),
         )
         self._manager = pluggy.PluginManager("preimage")
         self._manager.add_hookspecs(Hooks)
         self._opened: dict[str, Dataset] = {}
+        self._distances: dict[str, Distance] = {}
+        self._backbones: dict[str, Backbone] = {}
         for name, load, source in _found(sources):
             self._load(name, load, source)
         self._register_all()
         for card_path in sources.cards:
-            for card in read_cards(Path(card_path)):
-                self.models.add(card.name, card, f"card {card_path}")
-
+            self._add_cards(Path(card_path), f"card {card_path}", stands_in=True)
         for path, image in sources.datasets:
             from preimage.harness.readers import dataset_from
 
@@ -178,9 +182,43 @@ class Registry:
         source = self.dataset(derived.base, offline=offline)
         return Inverted(source) if derived.image is None else in_shape(source, derived.image)
 
-    def distance(self, name: str) -> Distance:
-        """The distance of that name."""
-        return self.distances[name]
+    def distance(self, name: str, *, offline: bool = False) -> Distance:
+        """The distance of that name, or the weighted sum that it spells; opened once.
+
+        Raises UnknownName, UsageError for a weight that is none, WeightsError where weights cannot be had.
+        """
+        if name not in self._distances:
+            self.check_distance(name)
+            self._distances[name] = self._open_distance(name, offline)
+        return self._distances[name]
+
+    def check_distance(self, name: str) -> None:
+        """Raises UnknownName for a name that means no distance, UsageError for a sum that is none; opens nothing."""
+        for _, part in [(1.0, name)] if name in self.distances else terms(name):
+            self.distances[part]
+
+    def backbones_of(self, distance: str) -> list[str]:
+        """The names of the backbones that a distance looks through."""
+        self.check_distance(distance)
+        parts = [distance] if distance in self.distances else [part for _, part in terms(distance)]
+        cards = [card for part in parts if isinstance(card := self.distances[part], DistanceCard)]
+        return list(dict.fromkeys(name for card in cards for name in card.backbones))
+
+    def backbone(self, name: str, *, offline: bool = False) -> Backbone:
+        """The backbone of that name, loaded once. Raises UnknownName, and WeightsError where it cannot be had."""
+        if name not in self._backbones:
+            from preimage.harness.backbones import load_backbone
+
+            self._backbones[name] = load_backbone(self.backbones[name], offline=offline)
+        return self._backbones[name]
+
+    def _open_distance(self, name: str, offline: bool) -> Distance:
+        if name not in self.distances:
+            return WeightedSum(name, [(w, self.distance(part, offline=offline)) for w, part in terms(name)])
+        found = self.distances[name]
+        if isinstance(found, DistanceCard):
+            return found.open(lambda backbone: self.backbone(backbone, offline=offline))
+        return found
 
     def add_commands(self, cli: click.Group) -> None:
         """Let every plug-in add its verbs to the command line. Raises PluginError that names one that fails to."""
@@ -228,8 +266,13 @@ class Registry:
             if isinstance(args[-1], ModelCard):
                 self.models.add(args[-1].name, args[-1], owner)
                 return
-            for card in read_cards(Path(str(args[-1]))):
-                self.models.add(card.name, card, owner)
+            self._add_cards(Path(str(args[-1])), owner)
+
+        def add_backbones(*args: Any) -> None:
+            if isinstance(args[-1], BackboneCard):
+                self.backbones.add(args[-1].name, args[-1], owner)
+                return
+            self._add_cards(Path(str(args[-1])), owner)
 
         def add_suites(path: Path | str) -> None:
             from preimage.harness.suites import read_suites
@@ -243,7 +286,18 @@ class Registry:
         call("register_benchmarks", _adder(self.benchmarks, owner))
         call("register_suites", add_suites)
         call("register_distances", _adder(self.distances, owner))
+        call("register_backbones", add_backbones)
         call("register_solvers", _adder(self.solvers, owner))
+
+    def _add_cards(self, path: Path, owner: str, *, stands_in: bool = False) -> None:
+        """Add the cards of a file or folder. stands_in: a backbone's card may take the place of one of its name."""
+        for card in read_any_cards(path):
+            if isinstance(card, ModelCard):
+                self.models.add(card.name, card, owner)
+            else:
+                if stands_in and card.name in self.backbones:
+                    self.backbones.drop(self.backbones.owner(card.name), card.name)
+                self.backbones.add(card.name, card, owner)
 
 
 def _adder(catalogue: Catalogue[Any], owner: str) -> Callable[..., None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -107,6 +108,14 @@ class Request:
         """The rows of one block."""
         raise NotImplementedError
 
+    def identified(self, identity: Callable[[str], str]) -> Request:
+        """The request with ``distance_identity`` filled in wherever it, or a request inside it, names a distance.
+
+        identity: a distance's name to the hash of what its numbers depend on (see ``Distance``).
+        """
+        named: Request = _identified(self, identity)
+        return named
+
     def blocks(self, count: int) -> range:
         """The numbers of the blocks that hold images 0 to count - 1."""
         return range(-(-count // self.block))
@@ -126,6 +135,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _identified(value: Any, identity: Callable[[str], str]) -> Any:
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    changed = {}
+    for f in dataclasses.fields(value):
+        old = getattr(value, f.name)
+        new = identity(value.distance) if f.name == "distance_identity" else _identified(old, identity)
+        if new is not old:
+            changed[f.name] = new
+    return dataclasses.replace(value, **changed) if changed else value
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelMetric(Request):
     """The model's metric (METHODS 13), one row per label: ``A = mean over draws of J^T J / D``, [dim, dim].
@@ -136,6 +157,7 @@ class ModelMetric(Request):
     kind: ClassVar[str] = "metric"
     space: str
     distance: str
+    distance_identity: str = ""
     operator: Operator = field(default_factory=Identity)
     dim: int
     labels: int
@@ -153,12 +175,26 @@ class ModelMetric(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class First:
+    """A run's first steps in another distance: ``squared-l2`` to start, LPIPS to finish. The solver is the same.
+
+    steps: how many of the solver's; the others follow from the best code found, in the recovery's own distance.
+    """
+
+    distance: str
+    distance_identity: str = ""
+    steps: int
+    metric: ModelMetric | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recovery(Request):
     """Images projected onto the generator's range, ``argmin_z distance(phi(G(z, y)), phi(x)) + penalty(z)``, METHODS 1.
 
     draws: the start of each restart is the nearest of so many prior samples; every restart has its own, shared by all
-    images. penalty: Creswell's beta. project: keep codes in the prior's plausible set after every step. operator: phi;
-    one that acts on the target alone leaves generated images as they are.
+    images. first: another distance for the first steps of each run; nearest starts are then by it. penalty: Creswell's
+    beta. project: keep codes in the prior's plausible set after every step. operator: phi; one that acts on the target
+    alone leaves generated images as they are.
     """
 
     kind: ClassVar[str] = "recovery"
@@ -166,6 +202,7 @@ class Recovery(Request):
     label: LabelRule
     space: str
     distance: str
+    distance_identity: str = ""
     solver: Solver[Any]
     operator: Operator = field(default_factory=Identity)
     restarts: int = 1
@@ -174,6 +211,7 @@ class Recovery(Request):
     project: bool = False
     labels: int = 0
     metric: ModelMetric | None = None
+    first: First | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -182,9 +220,15 @@ class Recovery(Request):
                 raise UsageError(f"`{name}` is {getattr(self, name)}; it must be at least 1")
         if self.solver.steps < 1:
             raise UsageError(f"`solver.steps` is {self.solver.steps}; it must be at least 1")
+        if self.first is not None and not 0 < self.first.steps < self.solver.steps:
+            raise UsageError(
+                f"{self.first.steps} of {self.solver.steps} steps would be in the first distance; both distances need "
+                "at least one: set first_share or solver.steps"
+            )
 
     def needs(self) -> tuple[tuple[Request, int], ...]:
-        return ((self.metric, max(1, self.metric.labels)),) if self.metric is not None else ()
+        metrics = (self.metric, self.first.metric if self.first is not None else None)
+        return tuple((metric, max(1, metric.labels)) for metric in metrics if metric is not None)
 
     def evaluations(self, images: int) -> int:
         passes = self.labels if self.label == "every" else 1
@@ -205,7 +249,8 @@ class Recovery(Request):
 class Neighbours(Request):
     """The nearest training image of each image (METHODS 7), or the nearest of each label: no codes, no generator.
 
-    operator: as in a recovery; training images stand for generated ones.
+    operator: as in a recovery; training images stand for generated ones. leave_one_out: an image that is itself a
+    training image does not count as its own neighbour; off for scores, where a memoriser's training error is 0.
     """
 
     kind: ClassVar[str] = "neighbours"
@@ -214,8 +259,10 @@ class Neighbours(Request):
     train_size: int
     label: LabelRule
     distance: str
+    distance_identity: str = ""
     operator: Operator = field(default_factory=Identity)
     labels: int = 0
+    leave_one_out: bool = False
     block: int = field(default=64)
 
     def evaluations(self, images: int) -> int:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from preimage.harness.backbones import Backbone
 from preimage.harness.benchmark import Data, Model
 from preimage.harness.datasets import Dataset, check_pixels
 from preimage.harness.derived_names import INVERTED
-from preimage.harness.distances import Distance
+from preimage.harness.distances import Distance, identity_of
 from preimage.harness.errors import DatasetError, PreimageError, Refused, StoreError, UsageError, WeightsError
 from preimage.harness.generator import Generator
 from preimage.harness.loading import load, model_key
@@ -98,9 +99,20 @@ class World:
         """The data set of that name."""
         return self.registry.dataset(name, offline=self.offline)
 
-    def distance(self, name: str) -> Distance:
-        """The distance of that name."""
-        return self.registry.distance(name)
+    def distance(self, name: str, identity: str | None = None) -> Distance:
+        """The distance of that name. Raises WeightsError where it is not the one that a request names by identity."""
+        found = self.registry.distance(name, offline=self.offline)
+        if identity is not None and identity_of(found) != identity:
+            raise WeightsError(
+                f"distance {name!r} is not the one that was planned: identity {identity_of(found)[:12] or 'none'} "
+                f"loaded, {identity[:12] or 'none'} planned. Its weights were replaced meanwhile: type the same "
+                "command again"
+            )
+        return found
+
+    def backbone(self, name: str) -> Backbone:
+        """The backbone of that name, on whichever device it was used last."""
+        return self.registry.backbone(name, offline=self.offline)
 
     def images(self, split: Split, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Images [n, c, h, w] and labels [n] of a split, checked, on the device. Indices beyond the split are left out.

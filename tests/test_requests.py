@@ -10,7 +10,7 @@ import pytest
 
 from preimage.harness.errors import UsageError
 from preimage.harness.operators import OPERATORS, Warp
-from preimage.harness.requests import ModelKey, ModelMetric, Neighbours, Recovery, Samples, Split
+from preimage.harness.requests import First, ModelKey, ModelMetric, Neighbours, Recovery, Samples, Split
 from preimage.harness.solvers.adam import Adam
 from preimage.harness.solvers.lbfgs import Lbfgs
 
@@ -25,7 +25,7 @@ CHANGES: dict[str, Any] = {
     "model": ModelKey("m", "2" * 64), "images": Split("d", "test", "3" * 64), "label": "true", "space": "w",
     "distance": "l2", "solver": Lbfgs(steps=201), "restarts": 2, "draws": 2, "penalty": 0.01, "project": True,
     "operator": Warp(), "labels": 10, "metric": dataclasses.replace(METRIC, draws=63), "block": 32, "threads": 2,
-    "seed": 1,
+    "seed": 1, "distance_identity": "4" * 64, "first": First(distance="l2", steps=9),
 }  # fmt: skip
 
 

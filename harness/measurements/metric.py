@@ -21,7 +21,7 @@ def measure_metric(request: ModelMetric, block: int, world: World) -> Block:
     """The metrics of the labels ``[k B, (k + 1) B)``: ``A`` [dim, dim] float64 in the row's code (METHODS 13)."""
     torch.set_num_threads(request.threads)
     began = time.perf_counter()
-    generator, distance = world.measured(request.model), world.distance(request.distance)
+    generator, distance = world.measured(request.model), world.distance(request.distance, request.distance_identity)
     operator = on_generated(request.operator)
     labels = range(block * request.block, min((block + 1) * request.block, max(1, request.labels)))
     metrics = []

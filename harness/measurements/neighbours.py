@@ -30,7 +30,7 @@ def measure_neighbours(request: Neighbours, block: int, world: World) -> Block:
     """
     torch.set_num_threads(request.threads)
     began = time.perf_counter()
-    distance = world.distance(request.distance)
+    distance = world.distance(request.distance, request.distance_identity)
     images, truth = world.images(request.images, range(block * request.block, (block + 1) * request.block))
     first, count = block * request.block, len(images)
     streams = operator_streams(request, range(first, first + count), world)

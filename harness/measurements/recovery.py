@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from preimage.harness.measurements.targets import Targets, as_large, targets_of
 from preimage.harness.operators import on_generated
 from preimage.harness.pictures import SHOWN, strip
 from preimage.harness.priors import Uniform
-from preimage.harness.requests import Recovery
+from preimage.harness.requests import ModelMetric, Recovery
 from preimage.harness.rows import Block
 from preimage.harness.solvers.encoder import Encoder
 from preimage.harness.solvers.energy import RecoveryEnergy
@@ -40,7 +41,7 @@ def measure_recovery(request: Recovery, block: int, world: World) -> Block:
     """
     torch.set_num_threads(request.threads)
     began = time.perf_counter()
-    generator, distance = world.measured(request.model), world.distance(request.distance)
+    generator, distance = world.measured(request.model), world.distance(request.distance, request.distance_identity)
     targets = targets_of(request, block, world, generator)
     rules: dict[str, list[Tensor | None]] = {
         "none": [None],
@@ -144,19 +145,25 @@ def _best_of_restarts(
     space = generator.space(request.space)
     boxed = bool(request.penalty) and isinstance(space.prior, Uniform)  # flat: its codes are clipped instead
     project = space.prior.project if (request.project or boxed) and space.prior is not None else None
-    preconditioner = None
-    if request.metric is not None:
-        preconditioner = MetricPreconditioner(stored_metrics(request.metric, world), label)
-    energy = RecoveryEnergy(
-        generator,
-        targets.aims,
-        distance,
-        label,
-        space=request.space,
-        beta=0.0 if boxed else request.penalty,
-        operator=on_generated(request.operator),
-        preconditioner=preconditioner,
-    )
+
+    def energy_in(distance: Distance, metric: ModelMetric | None) -> RecoveryEnergy:
+        return RecoveryEnergy(
+            generator,
+            targets.aims,
+            distance,
+            label,
+            space=request.space,
+            beta=0.0 if boxed else request.penalty,
+            operator=on_generated(request.operator),
+            preconditioner=None if metric is None else MetricPreconditioner(stored_metrics(metric, world), label),
+        )
+
+    energy, solver = energy_in(distance, request.metric), request.solver
+    first, first_energy = request.first, None
+    if first is not None:
+        distance = world.distance(first.distance, first.distance_identity)
+        first_energy = energy_in(distance, first.metric)
+        solver = dataclasses.replace(solver, steps=solver.steps - first.steps)
     runs = []
     for restart in range(request.restarts):
         streams = Streams([seed_of(request.seed, "start", restart, i) for i in targets.indices], world.device)
@@ -167,7 +174,13 @@ def _best_of_restarts(
         def redraw(index: Tensor, streams: Streams = streams) -> Tensor:
             return draw(generator, streams.select(index), None if label is None else label[index], request.space)
 
-        runs.append(minimise(energy, request.solver, start, projection=project, redraw=redraw, streams=streams))
+        spent = torch.zeros(len(start), dtype=torch.int64, device=start.device)
+        if first is not None and first_energy is not None:
+            begun = dataclasses.replace(request.solver, steps=first.steps)
+            found = minimise(first_energy, begun, start, projection=project, redraw=redraw, streams=streams)
+            start, spent = found.code, found.evaluations
+        run = minimise(energy, solver, start, projection=project, redraw=redraw, streams=streams)
+        runs.append(run._replace(evaluations=run.evaluations + spent))
     return best_of(runs)
 
 
