@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from preimage.benchmarks.per_distance import PerDistance
 from preimage.benchmarks.variants import variant
 from preimage.harness.asking import recovery_of_split, require_classes
 from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
@@ -12,7 +13,7 @@ from preimage.harness.options import RecoveryOptions
 from preimage.harness.rows import Rows
 
 
-class Classification:
+class Classification(PerDistance[RecoveryOptions]):
     """``c(x) = argmin_c distance(x, recovery of x under class c)`` on test images (METHODS 5)."""
 
     name = "classification"
@@ -24,12 +25,12 @@ class Classification:
         "accuracy": MetricInfo("share", "higher", "test images whose nearest class is their own (top 1)", ("test",)),
     }
 
-    def requests(self, model: Model, data: Data, options: RecoveryOptions) -> dict[str, Ask]:
+    def requests_in_one(self, model: Model, data: Data, options: RecoveryOptions) -> dict[str, Ask]:
         """Test images under every label."""
         require_classes(model, data)
         return {"test": recovery_of_split(model, data, "test", options, every_label=True)}
 
-    def summarise(self, rows: Mapping[str, Rows], options: RecoveryOptions) -> list[Score]:
+    def summarise_in_one(self, rows: Mapping[str, Rows], options: RecoveryOptions) -> list[Score]:
         """Top-1 accuracy; a tie goes to the class listed first."""
         from preimage.harness import statistics
 

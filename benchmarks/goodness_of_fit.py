@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from preimage.benchmarks.per_distance import PerDistance
 from preimage.benchmarks.variants import variant
 from preimage.harness.asking import recovery_of_split
 from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
@@ -27,7 +28,7 @@ class GoodnessOfFitOptions(RecoveryOptions):
     distance: str = option("l2", "what is minimised over codes, and averaged; of squared-l2 the root, which is l2")
 
 
-class GoodnessOfFit:
+class GoodnessOfFit(PerDistance[GoodnessOfFitOptions]):
     """F(G, X), the mean distance of images X from the range of G; 0 is necessary for an optimal model.
 
     "A Goodness of Fit Measure for Generative Networks", section 3. F over a model's checkpoints is an early-stopping
@@ -48,13 +49,13 @@ class GoodnessOfFit:
         ),
     }
 
-    def requests(self, model: Model, data: Data, options: GoodnessOfFitOptions) -> dict[str, Ask]:
+    def requests_in_one(self, model: Model, data: Data, options: GoodnessOfFitOptions) -> dict[str, Ask]:
         """The model's training images, and validation images."""
         if "train" not in data.sizes:
             raise Refused(f"data set {data.name!r} has no training split")
         return {role: recovery_of_split(model, data, role, options) for role in ("train", "val")}
 
-    def summarise(self, rows: Mapping[str, Rows], options: GoodnessOfFitOptions) -> list[Score]:
+    def summarise_in_one(self, rows: Mapping[str, Rows], options: GoodnessOfFitOptions) -> list[Score]:
         """The mean distance of each."""
         from preimage.harness import statistics
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from preimage.benchmarks.per_distance import PerDistance
 from preimage.benchmarks.variants import variant
 from preimage.harness.asking import recovery_by_best_label
 from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
@@ -28,13 +29,18 @@ class OutlierOptions(RecoveryOptions):
         SETS, "data sets whose test images are outliers, each by itself; `inverted`: the test images, inverted"
     )
 
+    sets_if_present: tuple[str, ...] = option(
+        (), "further ones, left out where this machine does not have them; never downloaded"
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.sets or len(set(self.sets)) < len(self.sets):
-            raise UsageError(f"`sets` is {list(self.sets)}; name at least one outlier set, and each once")
+        named = (*self.sets, *self.sets_if_present)
+        if not self.sets or len(set(named)) < len(named):
+            raise UsageError(f"the outlier sets are {list(named)}; name at least one in `sets`, and each once")
 
 
-class Outliers:
+class Outliers(PerDistance[OutlierOptions]):
     """How well the recovery distance tells outliers from test images: area under the ROC curve and its companions.
 
     The score of an image is the distance of its recovery. A conditional model recovers each image under every label and
@@ -56,25 +62,31 @@ class Outliers:
         "fpr95": MetricInfo("share", "lower", "test images flagged where 95 % of the outliers are; 0.95 is chance"),
     }
 
-    def requests(self, model: Model, data: Data, options: OutlierOptions) -> dict[str, Ask]:
+    def requests_in_one(self, model: Model, data: Data, options: OutlierOptions) -> dict[str, Ask]:
         """Test images, and those of each outlier set in their shape."""
         asks = {"test": recovery_by_best_label(model, data, data, options)}
-        for name in options.sets:
-            other = data.other(name)
+        for name in (*options.sets, *options.sets_if_present):
+            try:
+                other = data.other(name, if_present=name not in options.sets)
+            except Refused:
+                if name in options.sets:
+                    raise
+                continue
             if other.split("test").fingerprint == data.split("test").fingerprint:  # whatever it is called
                 raise Refused(f"outlier set {name!r} is the data set itself; name others, e.g. --set 'sets=[constant]'")
             asks[_role(name)] = recovery_by_best_label(model, data, other, options)
         return asks
 
-    def summarise(self, rows: Mapping[str, Rows], options: OutlierOptions) -> list[Score]:
-        """Three scores per outlier set."""
+    def summarise_in_one(self, rows: Mapping[str, Rows], options: OutlierOptions) -> list[Score]:
+        """Three scores per outlier set that was measured."""
         from preimage.harness import detection
 
         statistics = {"auroc": detection.auroc, "aupr": detection.aupr, "fpr95": detection.fpr95}
         inliers = least_distance(rows["test"])
         return [
             Score(f"{metric}/{name}{variant(options)}", statistic(inliers, least_distance(rows[_role(name)])))
-            for name in options.sets
+            for name in (*options.sets, *options.sets_if_present)
+            if _role(name) in rows
             for metric, statistic in statistics.items()
         ]
 

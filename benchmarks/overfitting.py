@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from preimage.benchmarks.per_distance import PerDistance
 from preimage.benchmarks.variants import operator_suffix, variant
 from preimage.harness.asking import recovery_of_samples, recovery_of_split
 from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
@@ -46,7 +47,7 @@ class OverfittingOptions(RecoveryOptions):
         return not isinstance(self.distortion, Identity) and isinstance(self.operator, Identity)
 
 
-class Overfitting:
+class Overfitting(PerDistance[OverfittingOptions]):
     """Median recovery errors of training, validation and generated images (Webster et al., CVPR 2019).
 
     Flagged by ``ks_p_value < 0.01`` and, separately, by ``mre_gap > 0.10``. An operator that changes targets alone is
@@ -84,7 +85,7 @@ class Overfitting:
         ),
     }
 
-    def requests(self, model: Model, data: Data, options: OverfittingOptions) -> dict[str, Ask]:
+    def requests_in_one(self, model: Model, data: Data, options: OverfittingOptions) -> dict[str, Ask]:
         """The model's training images, validation images as they are and distorted, and its own samples."""
         if "train" not in data.sizes:
             raise Refused(f"data set {data.name!r} has no training split")
@@ -98,7 +99,7 @@ class Overfitting:
             asks["distorted"] = recovery_of_split(model, data, "val", distorted)
         return asks
 
-    def summarise(self, rows: Mapping[str, Rows], options: OverfittingOptions) -> list[Score]:
+    def summarise_in_one(self, rows: Mapping[str, Rows], options: OverfittingOptions) -> list[Score]:
         """The gap, the two-sample test and the medians (Webster's Table 1)."""
         from preimage.harness import statistics
 

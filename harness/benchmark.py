@@ -74,18 +74,18 @@ class Data:
     num_classes: int
     sizes: Mapping[str, int]
     fingerprints: Mapping[str, str]
-    open_other: Callable[[str, Data], Data] | None = field(default=None, repr=False, compare=False)
+    open_other: Callable[[str, Data, bool], Data] | None = field(default=None, repr=False, compare=False)
 
-    def other(self, name: str) -> Data:
+    def other(self, name: str, *, if_present: bool = False) -> Data:
         """Another data set, its images in this one's shape: for images that the model was not trained on.
 
         name: ``inverted`` (this one's own images, inverted), or the name of any data set, registered or derived; where
         its images have another shape it is taken as ``NAME@CxHxW``. The result bears the whole name.
-        Raises Refused with the reason where it is not installed or cannot be opened.
+        if_present: download nothing. Raises Refused with the reason where it is not installed or cannot be opened.
         """
         if self.open_other is None:
             raise Refused(f"data set {self.name!r} is alone: {name!r} cannot be opened beside it")
-        return self.open_other(name, self)
+        return self.open_other(name, self, if_present)
 
     def split(self, name: str) -> Split:
         """The split's identity; ``val`` is ``test`` where a set has none. Raises Refused."""

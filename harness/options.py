@@ -32,6 +32,9 @@ class RecoveryOptions:
 
     limit: int | None = option(None, "images per split: the first so many; all of them where not set")
     distance: str = option("squared-l2", "what is minimised over codes; a sum is written squared-l2+0.1*lpips-alex")
+    further_distances: tuple[str, ...] = option(
+        (), "everything is measured in each of these too, by itself; its scores have its name as suffix"
+    )
     first_distance: str | None = option(
         None, "minimised in the first steps of each run, `distance` in the others; not set: `distance` in all"
     )
@@ -60,9 +63,14 @@ class RecoveryOptions:
 
     def distances(self) -> tuple[str, ...]:
         """The names of all distances that the options name."""
-        return (self.distance,) if self.first_distance is None else (self.distance, self.first_distance)
+        first = () if self.first_distance is None else (self.first_distance,)
+        return (self.distance, *self.further_distances, *first)
 
     def __post_init__(self) -> None:
+        if len({self.distance, *self.further_distances}) <= len(self.further_distances):
+            raise UsageError(
+                f"`further_distances` is {list(self.further_distances)} beside {self.distance!r}; name each once"
+            )
         if not 0 < self.first_share < 1:
             raise UsageError(f"`first_share` is {self.first_share}; it must be between 0 and 1, e.g. 0.5")
         if self.limit is not None and self.limit < 1:

@@ -192,7 +192,7 @@ def _stages(evaluations: list[Evaluation], stored: Callable[[str], set[int]], wo
 
     def visit(request: Request, count: int) -> int:
         counts[request] = max(count, counts.get(request, 0))
-        depth[request] = max([1 + visit(needed, n) for needed, n in request.needs()], default=0)
+        depth[request] = max([1 + visit(needed, count if n is None else n) for needed, n in request.needs()], default=0)
         return depth[request]
 
     for evaluation in evaluations:

@@ -88,8 +88,8 @@ class Request:
         text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def needs(self) -> tuple[tuple[Request, int], ...]:
-        """Requests that must be measured first, each with how many images of it."""
+    def needs(self) -> tuple[tuple[Request, int | None], ...]:
+        """Requests that must be measured first, each with how many images of it; None: as many as of this one."""
         return ()
 
     def evaluations(self, images: int) -> int:
@@ -226,7 +226,7 @@ class Recovery(Request):
                 "at least one: set first_share or solver.steps"
             )
 
-    def needs(self) -> tuple[tuple[Request, int], ...]:
+    def needs(self) -> tuple[tuple[Request, int | None], ...]:
         metrics = (self.metric, self.first.metric if self.first is not None else None)
         return tuple((metric, max(1, metric.labels)) for metric in metrics if metric is not None)
 

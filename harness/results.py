@@ -127,45 +127,57 @@ class Results:
 
     def rows(self, request: str, count: int) -> Rows:
         """The rows of images 0 to count - 1 of a request. Raises StoreError where some are not stored."""
+        rows = self._rows("b.request = ? AND r.image < ?", request, count)
+        if (stored := len(set(rows.image.tolist()))) < count:
+            raise StoreError(
+                f"{str(self.path)!r} holds {stored} of {count} images of request {request[:12]}. Run the same command "
+                "again; it measures what is missing"
+            )
+        return rows
+
+    def codes(self, request: str, count: int) -> list[bytes]:
+        """The code (or matrix) of each row of images 0 to count - 1, as little-endian bytes."""
+        return self._codes("b.request = ? AND r.image < ?", request, count)
+
+    def block(self, request: str, number: int) -> tuple[Rows, list[bytes]]:
+        """The rows of one block and the code of each. Raises StoreError where the block is not stored."""
+        rows = self._rows("b.request = ? AND b.number = ?", request, number)
+        if not len(rows):
+            raise StoreError(
+                f"{str(self.path)!r} does not hold block {number} of request {request[:12]}. Run the same command "
+                "again; it measures what is missing"
+            )
+        return rows, self._codes("b.request = ? AND b.number = ?", request, number)
+
+    def _rows(self, which: str, *values: object) -> Rows:
         import numpy as np
 
         heads = self.query(
-            "SELECT r.block, r.image, r.label, r.outcome FROM row r JOIN block b ON b.id = r.block "
-            "WHERE b.request = ? AND r.image < ? ORDER BY r.image, r.label",
-            request,
-            count,
+            "SELECT r.image, r.label, r.outcome FROM row r JOIN block b ON b.id = r.block "
+            f"WHERE {which} ORDER BY r.image, r.label",
+            *values,
         )
         place = {(head["image"], head["label"]): index for index, head in enumerate(heads)}
-        if len({head["image"] for head in heads}) < count:
-            raise StoreError(
-                f"{str(self.path)!r} holds {len({h['image'] for h in heads})} of {count} images of request "
-                f"{request[:12]}. Run the same command again; it measures what is missing"
-            )
-        values: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
+        columns: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
         for row in self.query(
-            "SELECT v.image, v.label, v.name, v.value FROM row_value v JOIN block b ON b.id = v.block "
-            "WHERE b.request = ? AND v.image < ?",
-            request,
-            count,
+            f"SELECT r.image, r.label, r.name, r.value FROM row_value r JOIN block b ON b.id = r.block WHERE {which}",
+            *values,
         ):
-            column = values.setdefault(row["name"], np.full(len(heads), np.nan))
+            column = columns.setdefault(row["name"], np.full(len(heads), np.nan))
             column[place[row["image"], row["label"]]] = row["value"]
         return Rows(
             np.array([h["image"] for h in heads], dtype=np.int64),
             np.array([h["label"] for h in heads], dtype=np.int64),
-            values,
+            columns,
             tuple(h["outcome"] for h in heads),
         )
 
-    def codes(self, request: str, count: int) -> list[bytes]:
-        """The code (or matrix) of each row of images 0 to count - 1, as little-endian bytes."""
+    def _codes(self, which: str, *values: object) -> list[bytes]:
         return [
             row["code"]
             for row in self.query(
-                "SELECT r.code FROM row r JOIN block b ON b.id = r.block WHERE b.request = ? AND r.image < ? "
-                "ORDER BY r.image, r.label",
-                request,
-                count,
+                f"SELECT r.code FROM row r JOIN block b ON b.id = r.block WHERE {which} ORDER BY r.image, r.label",
+                *values,
             )
         ]
 

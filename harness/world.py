@@ -84,11 +84,11 @@ class World:
             self._other,
         )
 
-    def _other(self, name: str, beside: Data) -> Data:
+    def _other(self, name: str, beside: Data, if_present: bool) -> Data:
         """See ``Data.other``."""
         asked = f"{INVERTED}{beside.name}" if name == "inverted" else name
         try:
-            image = self.dataset(asked).image
+            image = self.registry.dataset(asked, offline=self.offline or if_present).image
             return self.data(asked if image == beside.image else f"{asked}@{beside.image}")
         except PreimageError as error:
             raise Refused(f"other data set {name!r}: {error}") from error
@@ -141,6 +141,13 @@ class World:
             raise StoreError("this measurement builds on stored rows, but there is no database")
         with Results(self.database) as results:
             return results.rows(request.key(), count), results.codes(request.key(), count)
+
+    def block(self, request: Request, number: int) -> tuple[Rows, list[bytes]]:
+        """The stored rows and codes of one block of a request that was measured before."""
+        if self.database is None:
+            raise StoreError("this measurement builds on stored rows, but there is no database")
+        with Results(self.database) as results:
+            return results.block(request.key(), number)
 
     def keep(self, key: Any, make: Callable[[], T]) -> T:
         """The value of ``make()``, made once per key; the ones used last are kept."""

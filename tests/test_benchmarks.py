@@ -202,7 +202,7 @@ def test_outlier_sets_that_cannot_be_had_are_refused(
 
 @pytest.mark.parametrize("sets", [(), ("dark", "dark")])
 def test_outlier_sets_are_named_once(sets: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="name at least one outlier set, and each once"):
+    with pytest.raises(UsageError, match="name at least one in `sets`, and each once"):
         OutlierOptions(sets=sets)
 
 
