@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
+
+import torch
 from torch import Tensor, nn
 
 from preimage.harness.backbone_cards import BackboneCard
-from preimage.harness.errors import WeightsError
+from preimage.harness.errors import CardError, WeightsError
+from preimage.harness.hooks import lazy
+from preimage.harness.weights import here
+
+_CONVNETS, _EXTRACTORS = "preimage.harness.convnets", "preimage.harness.extractors"
+LOADERS = {
+    "alexnet": f"{_CONVNETS}:load_convnet",
+    "vgg16": f"{_CONVNETS}:load_convnet",
+    "vgg19": f"{_CONVNETS}:load_convnet",
+    "squeezenet1_1": f"{_CONVNETS}:load_convnet",
+    "inception_v3": f"{_EXTRACTORS}:load_inception",
+    "timm/": f"{_EXTRACTORS}:load_timm",
+}
+"""What loads each architecture, ``(card, offline) -> Backbone``; a name that ends in / stands for all that begin so."""
 
 
 class Backbone(nn.Module):
@@ -30,5 +46,35 @@ class Backbone(nn.Module):
 
 
 def load_backbone(card: BackboneCard, *, offline: bool = False) -> Backbone:
-    """The backbone that a card describes. Raises WeightsError where its weights cannot be had or do not fit."""
-    raise WeightsError(f"backbone {card.name!r}: architecture {card.architecture!r} is not known")
+    """The backbone that a card describes; offline, the network is never touched.
+
+    Raises CardError for an architecture that is not known, WeightsError where the weights cannot be had or do not fit.
+    """
+    loader = LOADERS.get(card.architecture) or LOADERS.get(card.architecture.partition("/")[0] + "/")
+    if loader is None or card.architecture.endswith("/"):
+        close = difflib.get_close_matches(card.architecture, LOADERS, n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        known = ", ".join("timm/NAME" if name == "timm/" else name for name in LOADERS)
+        raise CardError(
+            f"card {card.name!r}: architecture {card.architecture!r} is not known.{guess} Write one of {known}"
+        )
+    if offline and card.weights is not None and here(card.weights) is None:
+        raise WeightsError(
+            f"backbone {card.name!r}: its weights {card.weights.uri!r} are not on this machine, and nothing is "
+            f"downloaded offline. {_advice(card)}"
+        )
+    try:
+        with torch.inference_mode(False):  # else its tensors could not take part in a gradient later
+            loaded: Backbone = lazy(loader)(card, offline)
+    except WeightsError as error:
+        if card.weights is None or here(card.weights) is not None:
+            raise
+        raise WeightsError(f"backbone {card.name!r}: {error}. {_advice(card)}") from error
+    return loaded
+
+
+def _advice(card: BackboneCard) -> str:
+    return (
+        f"Type `preimage fetch {card.name}` on a machine with a network, or give --card FILE.yaml with kind: backbone, "
+        f"name: {card.name}, architecture: {card.architecture}, weights: PATH"
+    )

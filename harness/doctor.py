@@ -235,7 +235,7 @@ def plugins(registry: Registry) -> Iterator[Finding]:
 
 def weights(cards: Sequence[ModelCard], *, verify: bool) -> Iterator[Finding]:
     """Weights that are not in place. verify: read them all and compare their sha256 with the cards'."""
-    from preimage.harness.weights import locate
+    from preimage.harness.weights import here, locate
 
     placed = verified = 0
     for card in cards:
@@ -243,15 +243,13 @@ def weights(cards: Sequence[ModelCard], *, verify: bool) -> Iterator[Finding]:
             continue
         wanted = card.weights if verify else replace(card.weights, sha256=None)
         try:
+            if here(wanted) is None:
+                advice = "it is downloaded when the model is first used"
+                yield Finding(f"weights of {card.name}", "missing", f"{wanted.uri} is not in the cache", advice)
+                continue
             locate(wanted, offline=True)
         except WeightsError as error:
-            absent = type(error.__cause__).__name__ == "LocalEntryNotFoundError"
-            yield (
-                Finding(f"weights of {card.name}", "missing", f"{card.weights.uri} is not in the cache",
-                        "it is downloaded when the model is first used")
-                if absent
-                else Finding(f"weights of {card.name}", "broken", str(error), "only this model fails")
-            )  # fmt: skip
+            yield Finding(f"weights of {card.name}", "broken", str(error), "only this model fails")
         else:
             placed += 1
             verified += wanted.sha256 is not None
