@@ -95,9 +95,9 @@ class L2:
 class CrossEntropy:
     """The mean over D values of ``-(y log x + (1 - y) log(1 - x))``, for images in [0, 1] (Creswell and Bharath, 2018).
 
-    Not symmetric: y is the target, and the least value, at x = y, is the target's own entropy, not 0. Outside
-    [EDGE, 1 - EDGE] each logarithm goes on along its tangent, so that pixels outside [0, 1] have a finite value and a
-    gradient that leads back.
+    Not symmetric: y is the target, clamped to [0, 1], and the least value, at x = y, is its own entropy, not 0. Outside
+    [EDGE, 1 - EDGE] each logarithm goes on along its tangent, so that pixels of x outside [0, 1] have a finite value
+    and a gradient that leads back.
     """
 
     name = "cross-entropy"
@@ -105,7 +105,8 @@ class CrossEntropy:
     EDGE = 1e-6
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        terms = y * self._log(x) + (1 - y) * self._log(1 - x)
+        target = y.clamp(0, 1)
+        terms = target * self._log(x) + (1 - target) * self._log(1 - x)
         return -terms.flatten(1).mean(dim=1)
 
     def embed(self, x: Tensor) -> Tensor | None:

@@ -108,7 +108,7 @@ def make_plan(registry: Registry, world: World, selection: Selection, stored: Ca
         ]
         evaluations += mine
         _ask(mine, name, dataset, world)
-    return Plan(evaluations, _stages(evaluations, stored, world))
+    return Plan(evaluations, stages_of(evaluations, stored, world))
 
 
 def _options(registry: Registry, chosen: Sequence[str], selection: Selection) -> dict[str, Any]:
@@ -170,14 +170,18 @@ def _ask(evaluations: list[Evaluation], name: str, dataset: str, world: World) -
         _ask_one(evaluation, model, data, world)
 
 
+def asks_of(benchmark: Benchmark[Any], model: Model, data: Data, options: Any, world: World) -> dict[str, Ask]:
+    """What a benchmark asks for, by role, each request with the identity of the distances that it names."""
+    return {
+        role: Ask(ask.request.identified(lambda name: identity_of(world.distance(name))), ask.count)
+        for role, ask in benchmark.requests(model, data, options).items()
+    }
+
+
 def _ask_one(evaluation: Evaluation, model: Model, data: Data, world: World) -> None:
     evaluation.key = model.key
     try:
-        asks = evaluation.benchmark.requests(model, data, evaluation.options)
-        evaluation.asks = {
-            role: Ask(ask.request.identified(lambda name: identity_of(world.distance(name))), ask.count)
-            for role, ask in asks.items()
-        }
+        evaluation.asks = asks_of(evaluation.benchmark, model, data, evaluation.options, world)
     except Refused as refusal:
         evaluation.status, evaluation.reason = "refused", str(refusal)
     except UsageError:
@@ -186,7 +190,8 @@ def _ask_one(evaluation: Evaluation, model: Model, data: Data, world: World) -> 
         evaluation.fail(Failure.of(error))
 
 
-def _stages(evaluations: list[Evaluation], stored: Callable[[str], set[int]], world: World) -> list[list[Work]]:
+def stages_of(evaluations: list[Evaluation], stored: Callable[[str], set[int]], world: World) -> list[list[Work]]:
+    """The work that evaluations need, in stages, each building on those before."""
     counts: dict[Request, int] = {}
     depth: dict[Request, int] = {}
 

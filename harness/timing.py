@@ -8,6 +8,7 @@ import time
 
 import torch
 
+from preimage.harness.distances import SquaredL2
 from preimage.harness.plan import Work
 from preimage.harness.requests import Request
 from preimage.harness.results import Results
@@ -45,11 +46,13 @@ def _stored_share(request: Request, world: World) -> float:
             "SELECT r.model = ? AS own, sum(b.evaluations) AS evaluations, sum(b.rows) AS rows "
             "FROM block b JOIN request r ON r.key = b.request WHERE r.kind = ? "
             "AND json_extract(r.description, '$.solver') = json(?) "
-            "AND json_extract(r.description, '$.restarts') IS ? GROUP BY own ORDER BY own DESC",
+            "AND json_extract(r.description, '$.restarts') IS ? AND json_extract(r.description, '$.distance') IS ? "
+            "GROUP BY own ORDER BY own DESC",
             request.model.name,
             request.kind,
             json.dumps(described.get("solver"), sort_keys=True),
             described.get("restarts"),
+            described.get("distance"),
         )
     budget = request.evaluations(1) / _passes(request)
     return min(1.0, found[0]["evaluations"] / found[0]["rows"] / budget) if found else 0.0
@@ -63,7 +66,7 @@ def _pilot_share(request: Request, world: World) -> float:
     if request.needs():
         return 1.0
     described = request.describe()
-    solver = json.dumps([described.get("solver"), described.get("restarts"), described.get("penalty")], sort_keys=True)
+    solver = json.dumps([described.get(name) for name in ("solver", "restarts", "penalty", "distance")], sort_keys=True)
     few = dataclasses.replace(request, block=max(1, PILOT // _passes(request)))
 
     def piloted() -> float:
@@ -79,13 +82,12 @@ def _passes(request: Request) -> int:
 
 
 def seconds_per_evaluation(request: Request, world: World) -> float:
-    """Seconds that one evaluation of the request's model takes in one process.
+    """Seconds that one evaluation of the request's model and distance takes in one process.
 
-    Taken from the stored blocks of the same kind and model where there are any, else from a timed batch.
+    Taken from the stored blocks of the same kind, model and distance where there are any, else from a timed batch.
     """
-    return world.keep(
-        ("seconds", request.kind, request.model), lambda: _measured(request, world) or _timed(request, world)
-    )
+    key = ("seconds", request.kind, request.model, getattr(request, "distance", None))
+    return world.keep(key, lambda: _measured(request, world) or _timed(request, world))
 
 
 def _measured(request: Request, world: World) -> float:
@@ -94,15 +96,19 @@ def _measured(request: Request, world: World) -> float:
     with Results(world.database) as results:
         found = results.query(
             "SELECT sum(b.seconds) AS seconds, sum(b.evaluations) AS evaluations FROM block b "
-            "JOIN request r ON r.key = b.request WHERE r.model = ? AND r.kind = ?",
+            "JOIN request r ON r.key = b.request WHERE r.model = ? AND r.kind = ? "
+            "AND json_extract(r.description, '$.distance') IS ?",
             request.model.name,
             request.kind,
+            getattr(request, "distance", None),
         )[0]
     return float(found["seconds"] / found["evaluations"]) if found["evaluations"] else 0.0
 
 
 def _timed(request: Request, world: World) -> float:
-    """One forward and backward pass of 64 prior draws: the fastest of some, which other work has held up least."""
+    """One forward and backward pass of 64 prior draws, through generator and distance: the fastest of some, which other
+    work has held up least.
+    """
     from preimage.harness.measurements.draws import draw
     from preimage.harness.streams import Streams, seed_of
 
@@ -112,9 +118,13 @@ def _timed(request: Request, world: World) -> float:
     streams = Streams([seed_of("timing", i) for i in range(count)], world.device)
     label = streams.integers(generator.num_classes) if generator.num_classes else None
     code = draw(generator, streams, label).requires_grad_()
+    name = getattr(request, "distance", None)
+    distance = world.distance(name) if isinstance(name, str) else SquaredL2()
+    with torch.no_grad():
+        aims = generator.decode(code.flip(0), label, space=generator.native.name)
     took = []
     for _ in range(TRIES):
         began = time.perf_counter()
-        torch.autograd.grad(generator.decode(code, label, space=generator.native.name).square().sum(), code)
+        torch.autograd.grad(distance(generator.decode(code, label, space=generator.native.name), aims).sum(), code)
         took.append(time.perf_counter() - began)
     return min(took) / count

@@ -14,7 +14,7 @@ from preimage.harness.errors import PreimageError, Refused
 from preimage.harness.failures import Failure
 from preimage.harness.judging import ScoreCheck, published, score_check
 from preimage.harness.options import options_from
-from preimage.harness.plan import Work
+from preimage.harness.plan import Work, asks_of
 from preimage.harness.results import Results, StoredEvaluation
 from preimage.harness.rows import Block, Estimate, Rows
 from preimage.harness.run import Progress
@@ -129,7 +129,7 @@ def _asked(world: World, evaluation: StoredEvaluation) -> Asked:
     registry.check_dataset(evaluation.dataset)
     data, model = world.data(evaluation.dataset), world.model(evaluation.model)
     try:
-        return Asked(benchmark, options, benchmark.requests(model, data, options))
+        return Asked(benchmark, options, asks_of(benchmark, model, data, options, world))
     except Refused as refusal:
         raise Refused(f"benchmark {benchmark.name!r} refuses the model as it loads now: {refusal}") from refusal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,26 +159,37 @@ def _run(
     offline: bool,
     fail_fast: bool,
 ) -> int:
-    from preimage.harness.environment import default_workers, described_machine, git_revision, package_versions
+    from preimage.harness.environment import default_workers
     from preimage.harness.plan import make_plan
+    from preimage.harness.world import World
+
+    world = World(found, path, device, offline=offline)
+    plan = make_plan(found, world, selection, stored_blocks(path))
+    if dry_run:
+        _print_plan(plan, world, workers or default_workers(device))
+        return 0
+    suites = {**dict(found.suites.items()), **({s.name: s} if (s := selection.suite) else {})}
+    return execute(plan, world, workers or default_workers(device), suites.values(), seed=seed, fail_fast=fail_fast)
+
+
+def execute(
+    plan: Plan, world: World, workers: int, suites: Iterable[Suite] = (), *, seed: int = 0, fail_fast: bool = False
+) -> int:
+    """Measure what the plan lacks, store and print its scores; the exit status. suites: whose figures are stored."""
+    from preimage.harness.environment import described_machine, git_revision, package_versions
     from preimage.harness.run import Run
     from preimage.harness.store import Store
     from preimage.harness.verbs.progress import progress_to
     from preimage.harness.workers import Workers
-    from preimage.harness.world import World
 
-    world = World(found, path, device, offline=offline)
-    stored = _stored(path)
-    plan = make_plan(found, world, selection, stored)
-    if dry_run:
-        _print_plan(plan, world, workers or default_workers(device))
-        return 0
-    with Store(path) as store:
+    assert world.database is not None  # given by the verb
+    device = str(world.device)
+    with Store(world.database) as store:
         command = shlex.join(["preimage", *sys.argv[1:]])
         number = store.begin_run(command, seed, git_revision(), package_versions(), described_machine(device))
-        for suite in {**dict(found.suites.items()), **({s.name: s} if (s := selection.suite) else {})}.values():
+        for suite in suites:
             store.add_reported(suite)
-        workers_ = Workers(found.sources, path, device, workers or default_workers(device), offline)
+        workers_ = Workers(world.registry.sources, world.database, device, workers, world.offline)
         progress = progress_to(console(err=True))
         try:
             report = Run(plan, store, number, command, progress, fail_fast).execute(world, workers_)
@@ -189,7 +200,7 @@ def _run(
     return report.exit_status
 
 
-def _stored(path: Path) -> Callable[[str], set[int]]:
+def stored_blocks(path: Path) -> Callable[[str], set[int]]:
     """Which blocks of a request the database has; none where there is no database yet."""
     from preimage.harness.results import finished_blocks
 

@@ -10,7 +10,11 @@ import click
 from preimage.harness.verbs.arguments import console, database, registry, sources
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.table import Table
+
+    from preimage.harness.plugins import Registry
 
 Row = dict[str, Any]
 
@@ -106,14 +110,32 @@ def interval(row: Row) -> str:
 
 
 @click.command()
+@click.option(
+    "--distance", "distances", multiple=True, metavar="NAME", help="score stored recoveries in this distance too"
+)
+@click.option("--device", default="cpu", show_default=True, metavar="D", help="with --distance: cpu, cuda, ...")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="with --distance: processes that measure")
+@click.option("--offline", is_flag=True, help="with --distance: never touch the network")
 @database
 @sources
-def summarise(db: str, plugins: tuple[str, ...], cards: tuple[str, ...]) -> int:
+def summarise(
+    distances: tuple[str, ...],
+    device: str,
+    workers: int | None,
+    offline: bool,
+    db: str,
+    plugins: tuple[str, ...],
+    cards: tuple[str, ...],
+) -> int:
     """Recompute every score from the stored rows; nothing is measured.
 
+    With --distance, recovered images are decoded from their stored codes and scored in that distance as well, in every
+    stored evaluation that scores recoveries; nothing is recovered again.
+
     \b
-    Example:
+    Examples:
       preimage summarise --db results.db
+      preimage summarise --distance lpips-vgg
     """
     from pathlib import Path
 
@@ -123,9 +145,33 @@ def summarise(db: str, plugins: tuple[str, ...], cards: tuple[str, ...]) -> int:
 
     if not Path(db).is_file():
         raise StoreError(f"there is no database {db!r}. Type `preimage run` first, or name another with --db FILE")
+    found = registry(plugins, cards)
+    if distances:
+        return _score_further(found, Path(db), distances, device, workers, offline=offline)
     with Store(db) as store:
-        done, left = summarise_all(store, registry(plugins, cards))
+        done, left = summarise_all(store, found)
     for reason in left:
         click.echo(f"preimage: {reason}", err=True)
     click.echo(f"{done} evaluations summarised from stored rows", err=True)
     return 1 if left else 0
+
+
+def _score_further(
+    found: Registry, db: Path, distances: tuple[str, ...], device: str, workers: int | None, *, offline: bool
+) -> int:
+    from preimage.harness.environment import default_workers
+    from preimage.harness.errors import UsageError
+    from preimage.harness.further_scores import plan_further_scores
+    from preimage.harness.results import Results
+    from preimage.harness.verbs.running import execute, stored_blocks
+    from preimage.harness.world import World
+
+    world = World(found, db, device, offline=offline)
+    with Results(db) as results:
+        evaluations = results.evaluations()
+    plan, left = plan_further_scores(evaluations, list(dict.fromkeys(distances)), world, stored_blocks(db))
+    for reason in left:
+        click.echo(f"preimage: {reason}", err=True)
+    if not plan.evaluations:
+        raise UsageError(f"{str(db)!r} holds no recovery whose codes can be scored. Type `preimage run -b recovery`")
+    return max(execute(plan, world, workers or default_workers(device)), 1 if left else 0)
