@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from preimage.benchmarks.classification import Classification
+from preimage.benchmarks.frechet import Frechet
 from preimage.benchmarks.goodness_of_fit import GoodnessOfFit
 from preimage.benchmarks.outliers import Outliers
 from preimage.benchmarks.overfitting import Overfitting
@@ -19,6 +20,7 @@ def register_benchmarks(register: Register) -> None:
     register(GoodnessOfFit())
     register(Classification())
     register(Outliers())
+    register(Frechet())
 
 
 @hookimpl

@@ -25,7 +25,7 @@ class RecoveryScoringOptions(RecoveryOptions):
     """How images are recovered, and in which distances recovered images are scored."""
 
     scored_in: tuple[str, ...] = option(
-        (), "recovered images are scored in these distances too, from their codes, without recovering again"
+        (LPIPS,), "recovered images are scored in these distances too, from their codes, without recovering again"
     )
 
     def __post_init__(self) -> None:

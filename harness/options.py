@@ -47,7 +47,9 @@ class RecoveryOptions:
         default_factory=Lbfgs, metadata=choice("solver", "the optimiser; its settings: solver.steps=...")
     )
     restarts: int = option(1, "independent runs per image, the best kept")
-    draws: int = option(100, "each restart starts at the nearest of so many prior samples; 1: at the image's own draw")
+    draws: int = option(
+        100, "each restart starts at the nearest, in l2, of so many prior samples; 1: at the image's own draw"
+    )
     penalty: float = option(
         0.0, "beta of Creswell's prior penalty, -beta/d log p(z); codes of a uniform prior are kept in its box instead"
     )
@@ -85,6 +87,12 @@ def distances_named(options: Any) -> tuple[str, ...]:
         return options.distances()
     name = getattr(options, "distance", None)
     return (name,) if isinstance(name, str) else ()
+
+
+def extractor_named(options: Any) -> str | None:
+    """The name of the extractor of features that a benchmark's options name; None where they name none."""
+    name = getattr(options, "extractor", None)
+    return name if isinstance(name, str) else None
 
 
 def options_from(

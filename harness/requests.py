@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -108,12 +108,14 @@ class Request:
         """The rows of one block."""
         raise NotImplementedError
 
-    def identified(self, identity: Callable[[str], str]) -> Request:
+    def identified(self, distance: Callable[[str], str], extractor: Callable[[str], str] | None = None) -> Request:
         """The request with ``distance_identity`` filled in wherever it, or a request inside it, names a distance.
 
-        identity: a distance's name to the hash of what its numbers depend on (see ``Distance``).
+        distance: a distance's name to the hash of what its numbers depend on (see ``Distance``). extractor: likewise
+        of an extractor's name, for ``extractor_identity``.
         """
-        named: Request = _identified(self, identity)
+        kinds = {"distance": distance} | ({} if extractor is None else {"extractor": extractor})
+        named: Request = _identified(self, kinds)
         return named
 
     def blocks(self, count: int) -> range:
@@ -135,13 +137,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _identified(value: Any, identity: Callable[[str], str]) -> Any:
+def _identified(value: Any, identity: Mapping[str, Callable[[str], str]]) -> Any:
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     changed = {}
     for f in dataclasses.fields(value):
-        old = getattr(value, f.name)
-        new = identity(value.distance) if f.name == "distance_identity" else _identified(old, identity)
+        kind, old = f.name.removesuffix("_identity"), getattr(value, f.name)
+        named = f.name.endswith("_identity") and kind in identity
+        new = identity[kind](getattr(value, kind)) if named else _identified(old, identity)
         if new is not old:
             changed[f.name] = new
     return dataclasses.replace(value, **changed) if changed else value
@@ -191,9 +194,8 @@ class First:
 class Recovery(Request):
     """Images projected onto the generator's range, ``argmin_z distance(phi(G(z, y)), phi(x)) + penalty(z)``, METHODS 1.
 
-    draws: the start of each restart is the nearest of so many prior samples; every restart has its own, shared by all
-    images. first: another distance for the first steps of each run; nearest starts are then by it. penalty: Creswell's
-    beta. project: keep codes in the prior's plausible set after every step. operator: phi; one that acts on the target
+    draws: the start of each restart is the nearest, in l2, of so many prior samples; every restart has its own, shared by
+    all images. first: another distance for the first steps of each run. penalty: Creswell's beta. project: keep codes in the prior's plausible set after every step. operator: phi; one that acts on the target
     alone leaves generated images as they are.
     """
 
