@@ -24,7 +24,7 @@ def recovery_of_split(
     Raises Refused where the model cannot be asked: other image shape, other classes.
     """
     same_images(model, data)
-    size = _train_size(model, data) if data.resolve(split) == "train" else data.size(split)
+    size = train_size(model, data) if data.resolve(split) == "train" else data.size(split)
     return Ask(_request(model, data, data.split(split), options, every_label), _count(size, options))
 
 
@@ -39,7 +39,7 @@ def recovery_of_samples(model: Model, data: Data, split: str, options: RecoveryO
         options = dataclasses.replace(options, operator=Identity())
     count = _count(data.size(split), options)
     if model.is_reference:
-        train = _train_size(model, data)
+        train = train_size(model, data)
         return Ask(_request(model, data, data.split("train"), options, False), min(count, train))
     return Ask(_request(model, data, Samples(options.seed), options, False), count)
 
@@ -68,7 +68,7 @@ def _count(size: int, options: RecoveryOptions) -> int:
     return size if options.limit is None else min(options.limit, size)
 
 
-def _train_size(model: Model, data: Data) -> int:
+def train_size(model: Model, data: Data) -> int:
     """How many images the model was trained on: the first so many of ``train``. Raises Refused for another data set."""
     if model.card.dataset != data.name:
         raise Refused(f"was trained on {model.card.dataset!r}, not on {data.name!r}, so it has no training images here")
@@ -137,12 +137,12 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
 
 def _neighbours(model: Model, data: Data, images: Split, options: RecoveryOptions, label: LabelRule) -> Neighbours:
     """What answers for a reference: the nearest of its training images."""
-    train_size = _train_size(model, data)
+    count = train_size(model, data)
     return Neighbours(
         model=model.key,
         images=images,
         train=data.split("train"),
-        train_size=train_size,
+        train_size=count,
         label=label,
         distance=options.distance,
         operator=options.operator,

@@ -11,7 +11,7 @@ from preimage.harness.cards import ModelCard
 from preimage.harness.distances import identity_of
 from preimage.harness.errors import Refused, UsageError
 from preimage.harness.failures import Failure
-from preimage.harness.options import distances_named, guess, merged, options_from
+from preimage.harness.options import distances_named, extractor_named, guess, merged, options_from
 from preimage.harness.plugins import Registry, expand
 from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.suites import Suite
@@ -95,6 +95,9 @@ def make_plan(registry: Registry, world: World, selection: Selection, stored: Ca
     options = _options(registry, chosen, selection)
     for distance in dict.fromkeys(d for chosen_options in options.values() for d in distances_named(chosen_options)):
         world.distance(distance)  # weights that cannot be had end the command before anything is measured
+    for extractor in dict.fromkeys(map(extractor_named, options.values())):
+        if extractor is not None:
+            world.backbone(extractor)
     if selection.dataset is not None:
         registry.check_dataset(selection.dataset)  # an unknown name is a usage error here, a refusal from a card
     for name in expand(registry.models, selection.models or (suite.models if suite else ("*",))):
@@ -129,6 +132,8 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
         options[name] = options_from(kind, merged(settings, own), registry.solvers, source=source)
         for distance in distances_named(options[name]):
             registry.check_distance(distance)  # an unknown name is a usage error, not a failed row
+        if (extractor := extractor_named(options[name])) is not None:
+            registry.backbones[extractor]
     if unknown := sorted(set(selection.settings) - used):
         every = {key for name in chosen for key in registry.benchmarks[name].options.__dataclass_fields__}
         raise UsageError(
@@ -171,9 +176,14 @@ def _ask(evaluations: list[Evaluation], name: str, dataset: str, world: World) -
 
 
 def asks_of(benchmark: Benchmark[Any], model: Model, data: Data, options: Any, world: World) -> dict[str, Ask]:
-    """What a benchmark asks for, by role, each request with the identity of the distances that it names."""
+    """What a benchmark asks for, by role, each request with the identities of what it names: distances, extractors."""
     return {
-        role: Ask(ask.request.identified(lambda name: identity_of(world.distance(name))), ask.count)
+        role: Ask(
+            ask.request.identified(
+                lambda name: identity_of(world.distance(name)), lambda name: world.backbone(name).identity
+            ),
+            ask.count,
+        )
         for role, ask in benchmark.requests(model, data, options).items()
     }
 

@@ -36,7 +36,7 @@ def targets_of(request: Recovery, block: int, world: World, generator: Generator
     """The targets of a block. Raises DatasetError for a missing label, GeneratorError for samples not finite."""
     indices = range(block * request.block, (block + 1) * request.block)
     if isinstance(request.images, Samples):
-        images, labels = _samples(request, indices, world, generator)
+        images, labels = own_samples(request.images, request.model.name, indices, world, generator)
         spent = len(images)
     else:
         images, labels = world.images(request.images, indices)
@@ -60,18 +60,19 @@ def as_large(images: Tensor, others: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(images, size=others.shape[2:], mode="nearest")
 
 
-def _samples(request: Recovery, indices: range, world: World, generator: Generator) -> tuple[Tensor, Tensor]:
+def own_samples(
+    samples: Samples, model: str, indices: range, world: World, generator: Generator
+) -> tuple[Tensor, Tensor]:
     """The model's own samples and their labels (-1 for an unconditional one)."""
-    assert isinstance(request.images, Samples)
-    streams = Streams([seed_of(request.images.seed, "samples", i) for i in indices], world.device)
+    streams = Streams([seed_of(samples.seed, "samples", i) for i in indices], world.device)
     code = draw(generator, streams, None)
     labels = streams.integers(generator.num_classes) if generator.num_classes else torch.full((len(indices),), -1)
     with torch.no_grad():
         images = generator.decode(code, labels if generator.num_classes else None, space=generator.native.name)
-    check_images(images, len(indices), generator.image, f"model {request.model.name!r}")
+    check_images(images, len(indices), generator.image, f"model {model!r}")
     if not bool(torch.isfinite(images).all()):
         raise GeneratorError(
-            f"model {request.model.name!r}: some of its own samples have pixels that are not finite; "
-            f"check the model with `preimage check {request.model.name}`"
+            f"model {model!r}: some of its own samples have pixels that are not finite; "
+            f"check the model with `preimage check {model}`"
         )
     return images, labels
