@@ -219,8 +219,22 @@ def _datasets(registry: Registry) -> Iterator[str]:
 
 def _distances(registry: Registry) -> Iterator[str]:
     yield "## Distances"
-    rows = [(f"`{n}`", _doc(d).split("\n\n")[0], "yes" if d.squared else "no") for n, d in ours(registry.distances)]
-    yield _table(("distance", "meaning", "squared"), rows)
+    rows = [
+        (
+            f"`{name}`",
+            getattr(distance, "description", "") or _doc(distance).split("\n\n")[0],
+            ", ".join(f"`{backbone}`" for backbone in getattr(distance, "backbones", ())),
+            "yes" if distance.squared else "no",
+        )
+        for name, distance in ours(registry.distances)
+    ]
+    yield _table(("distance", "meaning", "looks through", "squared"), rows)
+    yield "Weighted sums are written as in `squared-l2+0.1*lpips-alex`; all of it is in [distances](distances.md)."
+    yield "## Backbones"
+    cards = ours(registry.backbones)
+    places = [f"`{card.weights.uri}`" if card.weights else "those that timm names" for _, card in cards]
+    rows = [(f"`{n}`", f"`{c.architecture}`", where, c.licence) for (n, c), where in zip(cards, places, strict=True)]
+    yield _table(("backbone", "architecture", "weights", "licence"), rows)
 
 
 def _hooks(registry: Registry) -> Iterator[str]:

@@ -11,6 +11,7 @@ from preimage.harness.errors import DuplicateName, PreimageError, UnknownName, U
 from preimage.harness.verbs.checking import check
 from preimage.harness.verbs.comparing import compare
 from preimage.harness.verbs.examining import doctor
+from preimage.harness.verbs.fetching import fetch
 from preimage.harness.verbs.listing import list_, plugins, show
 from preimage.harness.verbs.merging import merge
 from preimage.harness.verbs.running import demo, run
@@ -74,7 +75,7 @@ def cli() -> None:
     """
 
 
-for command in (check, compare, demo, doctor, list_, merge, plugins, run, scores, show, summarise, verify):
+for command in (check, compare, demo, doctor, fetch, list_, merge, plugins, run, scores, show, summarise, verify):
     cli.add_command(command)
 
 

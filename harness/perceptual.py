@@ -70,8 +70,9 @@ class Lpips(LayerDistance):
     def _part(self, index: int, layer: Tensor) -> Tensor:
         kept, root = self._heads.on(layer)[index]
         height, width = layer.shape[2:]
-        norm = torch.linalg.vector_norm(layer, dim=1, keepdim=True)
-        inverse = torch.where(norm > 0, 1 / (norm + EPSILON), 0.0)
+        squares = layer.square().sum(dim=1, keepdim=True)
+        norm = torch.where(squares > 0, squares, 1.0).sqrt()
+        inverse = torch.where(squares > 0, 1 / (norm + EPSILON), 0.0)
         return layer.index_select(1, kept) * inverse * (root * (height * width) ** -0.5)
 
 

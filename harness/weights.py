@@ -67,21 +67,25 @@ def here(weights: Weights) -> Path | None:
     return Path(uri).expanduser()
 
 
-def _verify(weights: Weights, path: Path) -> None:
-    """The sha256 that the card gives, and that which torchvision puts into a file's name."""
+def expected_hashes(weights: Weights, path: Path) -> list[str]:
+    """The sha256 that the card gives, and the start of it that torchvision puts into a file's name."""
     named = _HASH_IN_NAME.search(path.name) if weights.uri.startswith("torchvision://") else None
-    wanted = [w for w in (weights.sha256, named and named[1]) if w]
-    if not wanted:
-        return
-    seen = sha256_of(path)
-    if weights.sha256 is not None and seen != weights.sha256:
+    return [wanted for wanted in (weights.sha256, named and named[1]) if wanted]
+
+
+def _verify(weights: Weights, path: Path) -> None:
+    expected = expected_hashes(weights, path)
+    seen = sha256_of(path) if expected else ""
+    for wanted in expected:
+        if seen.startswith(wanted):
+            continue
+        if wanted == weights.sha256:
+            raise WeightsError(
+                f"weights {weights.uri!r} have sha256 {seen}, the card says {wanted}. The file is damaged "
+                "or another version: fetch it again, or correct the card if you trust the file"
+            )
         raise WeightsError(
-            f"weights {weights.uri!r} have sha256 {seen}, the card says {weights.sha256}. The file is damaged "
-            "or another version: fetch it again, or correct the card if you trust the file"
-        )
-    if named is not None and not seen.startswith(named[1]):
-        raise WeightsError(
-            f"{str(path)!r} has sha256 {seen}, its name says {named[1]}... It is damaged: delete it, then type the "
+            f"{str(path)!r} has sha256 {seen}, its name says {wanted}... It is damaged: delete it, then type the "
             "same command again, with a network"
         )
 

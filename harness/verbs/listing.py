@@ -12,7 +12,10 @@ from preimage.harness.verbs.arguments import console, registry, sources
 if TYPE_CHECKING:
     from preimage.harness.plugins import Registry
 
-KINDS = ("models", "families", "datasets", "benchmarks", "suites", "metrics", "solvers", "operators", "distances")
+KINDS = (
+    *("models", "families", "datasets", "benchmarks", "suites", "metrics", "solvers", "operators"),
+    *("distances", "backbones"),
+)
 
 
 @click.command("list")
@@ -20,7 +23,8 @@ KINDS = ("models", "families", "datasets", "benchmarks", "suites", "metrics", "s
 @click.option("--json", "as_json", is_flag=True, help="a list of objects, each with at least `name`")
 @sources
 def list_(kind: str, as_json: bool, plugins: tuple[str, ...], cards: tuple[str, ...]) -> None:
-    """What is installed: models, families, data sets, benchmarks, suites, metrics, solvers, operators, distances.
+    """What is installed: models, families, data sets, benchmarks, suites, metrics, solvers, operators, distances,
+    backbones.
 
     \b
     Examples:
@@ -116,8 +120,23 @@ def _things(kind: str, found: Registry) -> list[dict[str, Any]]:
             }
             for name, record in (found.solvers if kind == "solvers" else OPERATORS).items()
         ]
+    if kind == "backbones":
+        return [
+            {
+                "name": name,
+                "architecture": card.architecture,
+                "weights": None if card.weights is None else card.weights.uri,
+                "licence": card.licence,
+            }
+            for name, card in found.backbones.items()
+        ]
     return [
-        {"name": name, "squared": distance.squared, "description": (type(distance).__doc__ or "").split("\n")[0]}
+        {
+            "name": name,
+            "squared": distance.squared,
+            "backbones": list(getattr(distance, "backbones", ())),
+            "description": getattr(distance, "description", None) or (type(distance).__doc__ or "").split("\n")[0],
+        }
         for name, distance in found.distances.items()
     ]
 
