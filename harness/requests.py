@@ -194,9 +194,10 @@ class First:
 class Recovery(Request):
     """Images projected onto the generator's range, ``argmin_z distance(phi(G(z, y)), phi(x)) + penalty(z)``, METHODS 1.
 
-    draws: the start of each restart is the nearest, in l2, of so many prior samples; every restart has its own, shared by
-    all images. first: another distance for the first steps of each run. penalty: Creswell's beta. project: keep codes in the prior's plausible set after every step. operator: phi; one that acts on the target
-    alone leaves generated images as they are.
+    draws: the start of each restart is the nearest, in l2, of so many prior samples; every restart has its own, shared
+    by all images. first: another distance for the first steps of each run. penalty: Creswell's beta. project: keep
+    codes in the prior's plausible set after every step. operator: phi; one that acts on the target alone leaves
+    generated images as they are.
     """
 
     kind: ClassVar[str] = "recovery"
