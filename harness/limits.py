@@ -46,6 +46,6 @@ def parse_bytes(text: str, option: str, *, least: int = 0) -> int:
 def readable(size: int) -> str:
     """Bytes in a unit that fits: never less than they are, so that it can be typed where it is what is needed."""
     for unit in ("GiB", "MiB", "KiB"):
-        if size >= 10 * _UNITS[unit] or size and size % _UNITS[unit] == 0:
+        if size >= 10 * _UNITS[unit] or (size and size % _UNITS[unit] == 0):
             return f"{-(-size // _UNITS[unit])}{unit}"
     return f"{size}B"

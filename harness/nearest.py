@@ -33,7 +33,7 @@ LARGEST = 1e18  # of a norm: beyond it products in float32 overflow
 PANEL = 4096  # values summed in float32; sums of panels are float64, so that long embeddings have a narrow bound
 FIRST = 8  # neighbours that faiss is asked for; where the field has more, products narrow it
 SLAB = 1 << 18  # values of differences at a time, or one row
-PAIR = 96  # bytes that one query and one row of a part may take up together while the field is narrowed
+PAIR = 128  # bytes that one query and one row of a part may take up together while the field is narrowed
 
 
 class Part(NamedTuple):
@@ -47,7 +47,9 @@ class Part(NamedTuple):
 
 def squares_of(rows: Floats) -> Doubles:
     """``||y||^2`` of each row in float64, [m]."""
-    found: Doubles = torch.from_numpy(rows).double().square().sum(dim=1).numpy()
+    some = max(1, SLAB // max(1, rows.shape[1]))
+    parts = [torch.from_numpy(rows[i : i + some]).double().square_().sum(dim=1) for i in range(0, len(rows), some)]
+    found: Doubles = torch.cat(parts).numpy()
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import TypeAlias
 
 from preimage.harness.errors import PreimageError
 from preimage.harness.failures import Failure
+from preimage.harness.limits import Limits
 from preimage.harness.plugins import Registry, Sources
 from preimage.harness.requests import Request
 from preimage.harness.rows import Block
-from preimage.harness.world import World
+from preimage.harness.world import World, tell
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Workers:
     device: str = "cpu"
     count: int = 1
     offline: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 Task: TypeAlias = tuple[Request, int]
@@ -65,7 +67,8 @@ def _here(tasks: Sequence[Task], given_up: Callable[[Request], bool], world: Wor
 def _elsewhere(
     tasks: Sequence[Task], given_up: Callable[[Request], bool], pool: ProcessPoolExecutor
 ) -> Iterator[tuple[int, Result]]:
-    futures: dict[Future[Block | Failure], int] = {
+    told: set[str] = set()  # what one worker says, others say too
+    futures: dict[Future[tuple[Block | Failure, list[str]]], int] = {
         pool.submit(_measured_there, request, number): index for index, (request, number) in enumerate(tasks)
     }
     for future in as_completed(futures):
@@ -77,12 +80,17 @@ def _elsewhere(
             yield index, None
             continue
         try:
-            yield index, future.result()
+            result, said = future.result()
         except BrokenProcessPool as error:
             raise PreimageError(
                 "a worker process was killed (out of memory?). Finished blocks are stored: type the same command "
                 "again, with fewer --workers if memory was short"
             ) from error
+        for line in dict.fromkeys(said):
+            if line not in told:
+                tell(line)
+        told.update(said)
+        yield index, result
 
 
 def _measured(request: Request, number: int, world: World) -> Block | Failure:
@@ -93,6 +101,8 @@ def _measured(request: Request, number: int, world: World) -> Block | Failure:
 
 
 _world: World | None = None
+_said: list[str] = []
+"""What a worker's world says, until its parent prints it."""
 
 
 def _start(workers: Workers) -> None:
@@ -102,7 +112,14 @@ def _start(workers: Workers) -> None:
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    _world = World(Registry(workers.sources), workers.database, workers.device, offline=workers.offline)
+    _world = World(
+        Registry(workers.sources),
+        workers.database,
+        workers.device,
+        offline=workers.offline,
+        limits=workers.limits,
+        say=_said.append,
+    )
 
 
 def _end_with(sentinel: int) -> None:
@@ -110,6 +127,7 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _measured_there(request: Request, number: int) -> Block | Failure:
+def _measured_there(request: Request, number: int) -> tuple[Block | Failure, list[str]]:
     assert _world is not None  # set by _start
-    return _measured(request, number, _world)
+    _said.clear()
+    return _measured(request, number, _world), list(_said)

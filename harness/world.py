@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ from preimage.harness.benchmark import Data, Model
 from preimage.harness.datasets import Dataset, check_pixels
 from preimage.harness.derived_names import INVERTED
 from preimage.harness.distances import Distance, identity_of
+from preimage.harness.embedding_files import EmbeddingFolder
 from preimage.harness.errors import DatasetError, PreimageError, Refused, StoreError, UsageError, WeightsError
 from preimage.harness.generator import Generator
+from preimage.harness.limits import Limits
 from preimage.harness.loading import load, model_key
 from preimage.harness.plugins import Registry
 from preimage.harness.requests import ModelKey, Request, Split
@@ -27,18 +30,32 @@ _KEPT = 16
 
 
 class World:
-    """Models and data of a registry on a device, with the results that measured rows are read from."""
+    """Models and data of a registry on a device, with the results that measured rows are read from.
+
+    say: is told in a line what a user should know while it measures; by default it is printed on stderr.
+    """
 
     def __init__(
-        self, registry: Registry, database: Path | None = None, device: str = "cpu", *, offline: bool = False
+        self,
+        registry: Registry,
+        database: Path | None = None,
+        device: str = "cpu",
+        *,
+        offline: bool = False,
+        limits: Limits | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.registry = registry
         self.database = database
         self.device = _usable(device)
         self.offline = offline
+        self.limits = Limits() if limits is None else limits
+        self.say = tell if say is None else say
+        self.embedding_files = EmbeddingFolder(self.limits.embeddings, self.limits.cache)
         self._generators: OrderedDict[str, Generator] = OrderedDict()
         self._keys: dict[str, ModelKey] = {}
         self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._latest: dict[str, tuple[Any, Any]] = {}
 
     def generator(self, name: str) -> Generator:
         """The prepared generator of a model; the two used last are kept."""
@@ -157,6 +174,18 @@ class World:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]  # type: ignore[no-any-return]  # what make() gave
+
+    def keep_latest(self, kind: str, key: Any, make: Callable[[], T]) -> T:
+        """As ``keep``, for what is large: of each kind one is kept, and it goes before another is made."""
+        if kind not in self._latest or self._latest[kind][0] != key:
+            self._latest.pop(kind, None)
+            self._latest[kind] = (key, make())
+        return self._latest[kind][1]  # type: ignore[no-any-return]  # what make() gave
+
+
+def tell(line: str) -> None:
+    """Print a line on stderr, as preimage's."""
+    print(f"preimage: {line}", file=sys.stderr)
 
 
 def _usable(device: str) -> torch.device:

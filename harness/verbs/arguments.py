@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from preimage.harness.limits import Limits
     from preimage.harness.plugins import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,6 +27,21 @@ def sources(function: F) -> F:
         function
     )
     return click.option("--plugin", "plugins", multiple=True, metavar="FILE", help="a plug-in's Python file")(function)
+
+
+def limits(function: F) -> F:
+    """``--memory`` and ``--cache``: what may be held and kept. They change no number."""
+    cache = "all embeddings of training images on disk, for later runs; the least recently used go first; 0: none"
+    memory = "embeddings of training images and the search among them, of each process that measures"
+    function = click.option("--cache", default="10GiB", show_default=True, metavar="SIZE", help=cache)(function)
+    return click.option("--memory", default="2GiB", show_default=True, metavar="SIZE", help=memory)(function)
+
+
+def limits_of(memory: str, cache: str) -> Limits:
+    """What the two options say. Raises UsageError."""
+    from preimage.harness.limits import Limits, parse_bytes
+
+    return Limits(parse_bytes(memory, "--memory", least=1), parse_bytes(cache, "--cache"))
 
 
 def registry(plugins: tuple[str, ...], cards: tuple[str, ...]) -> Registry:

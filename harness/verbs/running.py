@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from preimage.harness.verbs.arguments import console, database, registry, sources
+from preimage.harness.verbs.arguments import console, database, limits, limits_of, registry, sources
 
 if TYPE_CHECKING:
     from preimage.harness.plan import Plan, Work
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="print the plan: requests, what is stored, evaluations, time")
 @click.option("--offline", is_flag=True, help="never touch the network")
 @click.option("--fail-fast", is_flag=True, help="stop at the first failure")
+@limits
 @database
 @sources
 def run(
@@ -56,6 +57,8 @@ def run(
     dry_run: bool,
     offline: bool,
     fail_fast: bool,
+    memory: str,
+    cache: str,
     db: str,
     plugins: tuple[str, ...],
     cards: tuple[str, ...],
@@ -75,16 +78,16 @@ def run(
     """
     from preimage.harness.options import parse_settings
     from preimage.harness.plan import Selection
+    from preimage.harness.world import World
 
     chosen = parse_settings(settings)
     chosen.update({key: value for key, value in (("limit", limit), ("seed", seed)) if value is not None})
-    found = registry(plugins, cards)
+    allowed, found = limits_of(memory, cache), registry(plugins, cards)
     if dataset is not None:
         found, dataset = with_data_set(found, dataset, models)
     selection = Selection(models, benchmarks, dataset, _suite(suite, found) if suite else None, chosen)
-    return _run(
-        found, selection, Path(db), device, workers, seed or 0, dry_run=dry_run, offline=offline, fail_fast=fail_fast
-    )
+    world = World(found, Path(db), device, offline=offline, limits=allowed)
+    return _run(found, selection, world, workers, seed or 0, dry_run=dry_run, fail_fast=fail_fast)
 
 
 @click.command()
@@ -150,26 +153,24 @@ def _suite(name: str, found: Registry) -> Suite:
 def _run(
     found: Registry,
     selection: Any,
-    path: Path,
-    device: str,
+    world: World,
     workers: int | None,
     seed: int,
     *,
     dry_run: bool,
-    offline: bool,
     fail_fast: bool,
 ) -> int:
     from preimage.harness.environment import default_workers
     from preimage.harness.plan import make_plan
-    from preimage.harness.world import World
 
-    world = World(found, path, device, offline=offline)
-    plan = make_plan(found, world, selection, stored_blocks(path))
+    assert world.database is not None  # `run` gives it
+    plan = make_plan(found, world, selection, stored_blocks(world.database))
+    count = workers or default_workers(str(world.device))
     if dry_run:
-        _print_plan(plan, world, workers or default_workers(device))
+        _print_plan(plan, world, count)
         return 0
     suites = {**dict(found.suites.items()), **({s.name: s} if (s := selection.suite) else {})}
-    return execute(plan, world, workers or default_workers(device), suites.values(), seed=seed, fail_fast=fail_fast)
+    return execute(plan, world, count, suites.values(), seed=seed, fail_fast=fail_fast)
 
 
 def execute(
@@ -189,7 +190,7 @@ def execute(
         number = store.begin_run(command, seed, git_revision(), package_versions(), described_machine(device))
         for suite in suites:
             store.add_reported(suite)
-        workers_ = Workers(world.registry.sources, world.database, device, workers, world.offline)
+        workers_ = Workers(world.registry.sources, world.database, device, workers, world.offline, world.limits)
         progress = progress_to(console(err=True))
         try:
             report = Run(plan, store, number, command, progress, fail_fast).execute(world, workers_)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from preimage.harness.verbs.arguments import console, database, registry, sources
+from preimage.harness.verbs.arguments import console, database, limits, limits_of, registry, sources
 from preimage.harness.verbs.scoring import number, printable
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ SHOWN = 8
 @click.option("--device", default="cpu", show_default=True, metavar="D", help="cpu, cuda, cuda:1, ...")
 @click.option("--offline", is_flag=True, help="never touch the network")
 @click.option("--json", "as_json", is_flag=True, help="a list of objects, one per stored evaluation")
+@limits
 @database
 @sources
 def verify(
@@ -44,6 +45,8 @@ def verify(
     device: str,
     offline: bool,
     as_json: bool,
+    memory: str,
+    cache: str,
     db: str,
     plugins: tuple[str, ...],
     cards: tuple[str, ...],
@@ -71,14 +74,14 @@ def verify(
     from preimage.harness.verifying import verify as verify_evaluation
     from preimage.harness.world import World
 
-    found = registry(plugins, cards)
+    allowed, found = limits_of(memory, cache), registry(plugins, cards)
     if dataset is not None:
         found, dataset = with_data_set(found, dataset, (model,))
     seed = secrets.randbits(32) if seed is None else seed
     done = []
     with Results(db) as results:
         chosen = stored_evaluations(results, found, model, benchmark, dataset, suite)
-        world = World(found, Path(db), device, offline=offline)
+        world = World(found, Path(db), device, offline=offline, limits=allowed)
         for evaluation in chosen:
             progress = progress_to(console(err=True))
             try:
