@@ -15,7 +15,7 @@ from preimage.harness.backbone_cards import BackboneCard
 from preimage.harness.backbones import Backbone
 from preimage.harness.checkpoints import read_tensors
 from preimage.harness.errors import WeightsError
-from preimage.harness.weights import locate
+from preimage.harness.weights import here, locate
 
 SIDE = 299
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's transforms have them
@@ -88,7 +88,14 @@ def load_timm(card: BackboneCard, offline: bool) -> TimmExtractor:
     Raises CardError for a name or setting that timm does not know, WeightsError for weights that do not fit.
     """
     config = {"model": card.architecture.removeprefix("timm/"), **card.config}
-    return TimmExtractor(card.name, timm_networks.load_timm(config, card.weights, offline=offline))
+    weights = timm_networks.released_weights(config) if card.weights is None else card.weights
+    if card.weights is None and offline and here(weights) is None:
+        raise WeightsError(
+            f"backbone {card.name!r}: its weights {weights.uri!r} are not on this machine, and nothing is downloaded "
+            f"offline. Type `preimage fetch {card.name}` on a machine with a network, or give the file as `weights` on "
+            "a card"
+        )
+    return TimmExtractor(card.name, timm_networks.load_timm(config, weights, offline=offline))
 
 
 def _filled(name: str, weights: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
