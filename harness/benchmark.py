@@ -55,10 +55,12 @@ class Model:
     native: str = "z"
     priors: frozenset[str] | None = None
     """The spaces that have a prior; None: all."""
+    classifies: bool = False
+    """A reference that is a classifier: it answers predictions, and nothing else."""
 
     @property
     def is_reference(self) -> bool:
-        """Whether the model has no codes, so that neighbours answer for it."""
+        """Whether the model has no codes: neighbours answer for it, or predictions."""
         return self.card.kind == "reference"
 
 
@@ -151,7 +153,9 @@ def scored(
 
 
 def same_images(model: Model, data: Data) -> None:
-    """Raises Refused where the model's images are not of the data set's shape."""
+    """Raises Refused where the model makes no images, or makes them in another shape than the data set's."""
+    if model.classifies:
+        raise Refused("a classifier: it makes no images")
     if model.card.image != data.image:
         raise Refused(
             f"makes images of {model.card.image}; data set {data.name!r} has {data.image}. "

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from preimage.harness.classifiers import Classifier
     from preimage.harness.datasets import Dataset
     from preimage.harness.generator import Generator
 
@@ -54,7 +55,8 @@ class Weights:
 class ModelCard:
     """A model: its architecture's settings, its weights, its data, its licence.
 
-    A reference (``kind="reference"``: 1nn, a classifier) has no codes; neighbours answer its recovery requests.
+    A reference (``kind="reference"``) has no codes. Neighbours answer the recovery requests of 1nn; a classifier is
+    one whose family makes classifiers, and is asked for predictions alone.
     ``load`` is for models defined in code; ``family`` is then a free label and ``version`` is part of the identity.
     """
 
@@ -135,11 +137,17 @@ class Family:
 
     build: (official constructor settings, weights) -> Generator. read: released file -> (settings, weights), never
     running its code; settings of the card win over the file's.
+    makes: a classifier's cards are references (``kind: reference``), and ``build`` gives a Classifier. released: where
+    the weights lie of a card that names none. combine: (settings, generators) -> Generator, of a family whose models
+    are made of others; its cards list these under ``models`` in ``config`` (see ``composites.py``).
     """
 
     name: str
-    build: Callable[[Config, Mapping[str, Tensor]], Generator]
+    build: Callable[[Config, Mapping[str, Tensor]], Generator | Classifier]
     read: Callable[[Path], tuple[Config, Mapping[str, Tensor]]]
+    makes: Literal["generator", "classifier"] = "generator"
+    released: Callable[[Config], Weights] | None = None
+    combine: Callable[[Config, Sequence[Generator]], Generator] | None = None
 
 
 _FIELDS = {f.name: f for f in dataclasses.fields(ModelCard) if f.name != "load"}
@@ -158,6 +166,8 @@ def card_from(settings: Mapping[str, Any], *, source: str, folder: Path | None =
         raise CardError(f"{source}: {'; '.join(said)}. A card's fields are: {', '.join(_FIELDS)}")
     values = dict(settings)
     values["weights"] = weights_from(values.get("weights"), source, folder)
+    if isinstance(values.get("config"), Mapping) and folder is not None:
+        values["config"] = _beside(values["config"], folder)
     try:
         return ModelCard(**values)
     except TypeError as error:
@@ -186,6 +196,26 @@ def weights_from(value: object, source: str, folder: Path | None) -> Weights | N
     if "://" not in uri and folder is not None and not Path(uri).expanduser().is_absolute():
         uri = str(folder / uri)
     return Weights(uri, sha256.lower() if sha256 else None)
+
+
+def _beside(config: Config, folder: Path) -> Config:
+    """The config with the paths of cards that it lists under ``models`` (a model made of others) from the folder on."""
+    listed = config.get("models")
+    if not isinstance(listed, list):
+        return config
+    return {**config, "models": [_beside_one(part, folder) for part in listed]}
+
+
+def _beside_one(part: object, folder: Path) -> object:
+    if isinstance(part, str) and part.endswith((".yaml", ".yml")):
+        return str(folder / Path(part).expanduser())
+    if isinstance(part, Mapping):
+        own = {
+            key: _beside(value, folder) for key, value in part.items() if key == "config" and isinstance(value, dict)
+        }
+        weights = weights_from(part.get("weights"), "a part of `models`", folder)
+        return {**part, **own, **({} if weights is None else {"weights": vars(weights)})}
+    return part
 
 
 def read_card(path: Path) -> ModelCard:

@@ -12,7 +12,7 @@ from torch import Tensor
 from preimage.harness.cards import ModelCard
 from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator, LatentSpace, check_images
-from preimage.harness.loading import load
+from preimage.harness.loading import is_classifier, load
 from preimage.harness.measurements.draws import draw
 from preimage.harness.plugins import Registry
 from preimage.harness.priors import StandardNormal, TruncatedNormal, Uniform
@@ -63,6 +63,11 @@ class Subject:
 
 def check_model(card: ModelCard, registry: Registry, device: str = "cpu") -> Iterator[Finding]:
     """Test every rule on a model. A model that cannot be loaded has one finding, which says why."""
+    if is_classifier(card, registry):
+        from preimage.harness.check_classifier import check_classifier
+
+        yield from check_classifier(card, registry, device)
+        return
     if card.kind == "reference":
         yield Finding("load", "skipped", "a reference has no generator; neighbours answer for it")
         return

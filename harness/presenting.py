@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from preimage.harness.cards import ModelCard
 from preimage.harness.errors import PreimageError, Refused
+from preimage.harness.loading import is_classifier
 from preimage.harness.plugins import Registry
 from preimage.harness.world import World
 
@@ -39,6 +40,8 @@ def _card(card: ModelCard) -> list[tuple[str, str]]:
 
 
 def _size(card: ModelCard, world: World) -> list[tuple[str, str]]:
+    if is_classifier(card, world.registry):
+        return _classifier(card, world)
     if card.kind == "reference":
         return [("size", "a reference: it has no codes; neighbours answer for it")]
     try:
@@ -51,6 +54,15 @@ def _size(card: ModelCard, world: World) -> list[tuple[str, str]]:
         for space in generator.spaces.values()
     )
     return [("size", f"{values:,} values"), ("spaces", spaces)]
+
+
+def _classifier(card: ModelCard, world: World) -> list[tuple[str, str]]:
+    try:
+        network = world.classifier(card.name)
+    except Exception as error:  # as above
+        return [("size", f"cannot be loaded: {type(error).__name__}: {error}")]
+    values = sum(tensor.numel() for tensor in network.state_dict().values())
+    return [("size", f"a classifier of {values:,} values: it makes no images"), ("preprocessing", network.rule)]
 
 
 def _refusals(card: ModelCard, world: World) -> list[tuple[str, str]]:

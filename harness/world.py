@@ -12,6 +12,7 @@ import torch
 
 from preimage.harness.backbones import Backbone
 from preimage.harness.benchmark import Data, Model
+from preimage.harness.classifiers import Classifier
 from preimage.harness.datasets import Dataset, check_pixels
 from preimage.harness.derived_names import INVERTED
 from preimage.harness.distances import Distance, identity_of
@@ -19,7 +20,7 @@ from preimage.harness.embedding_files import EmbeddingFolder
 from preimage.harness.errors import DatasetError, PreimageError, Refused, StoreError, UsageError, WeightsError
 from preimage.harness.generator import Generator
 from preimage.harness.limits import Limits
-from preimage.harness.loading import load, model_key
+from preimage.harness.loading import is_classifier, load_classifier, load_with_key, model_key
 from preimage.harness.plugins import Registry
 from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.results import Results
@@ -53,6 +54,7 @@ class World:
         self.say = tell if say is None else say
         self.embedding_files = EmbeddingFolder(self.limits.embeddings, self.limits.cache)
         self._generators: OrderedDict[str, Generator] = OrderedDict()
+        self._classifiers: OrderedDict[str, Classifier] = OrderedDict()
         self._keys: dict[str, ModelKey] = {}
         self._kept: OrderedDict[Any, Any] = OrderedDict()
         self._latest: dict[str, tuple[Any, Any]] = {}
@@ -61,8 +63,8 @@ class World:
         """The prepared generator of a model; the two used last are kept."""
         if name not in self._generators:
             card = self.registry.models[name]
-            self._generators[name] = load(card, self.registry, self.device, offline=self.offline)
-            self._keys[name] = model_key(card, self._generators[name], offline=self.offline)
+            loaded = load_with_key(card, self.registry, self.device, offline=self.offline)
+            self._generators[name], self._keys[name] = loaded
             while len(self._generators) > 2:
                 self._generators.popitem(last=False)
         self._generators.move_to_end(name)
@@ -71,17 +73,41 @@ class World:
     def measured(self, key: ModelKey) -> Generator:
         """The generator that a request names. Raises WeightsError where what loads now is another one."""
         generator = self.generator(key.name)
+        self._check(key)
+        return generator
+
+    def classifier(self, name: str) -> Classifier:
+        """The network of a classifier; the two used last are kept."""
+        if name not in self._classifiers:
+            card = self.registry.models[name]
+            self._classifiers[name] = load_classifier(card, self.registry, self.device, offline=self.offline)
+            self._keys[name] = model_key(card, self._classifiers[name], offline=self.offline)
+            while len(self._classifiers) > 2:
+                self._classifiers.popitem(last=False)
+        self._classifiers.move_to_end(name)
+        return self._classifiers[name]
+
+    def measured_classifier(self, key: ModelKey) -> Classifier:
+        """The network that a request names. Raises WeightsError as ``measured`` does."""
+        network = self.classifier(key.name)
+        self._check(key)
+        return network
+
+    def _check(self, key: ModelKey) -> None:
+        """Raises WeightsError where the model that was loaded is not the one that a request names."""
         if self._keys[key.name] != key:
             raise WeightsError(
                 f"model {key.name!r} is not the one that was planned: identity {self._keys[key.name].identity[:12]} "
                 f"loaded, {key.identity[:12]} planned. Its weights change from load to load, or were "
                 "replaced meanwhile: fix them and type the same command again"
             )
-        return generator
 
     def model(self, name: str) -> Model:
         """What benchmarks may know of the model; loads it."""
         card = self.registry.models[name]
+        if is_classifier(card, self.registry):
+            self.classifier(name)
+            return Model(card, self._keys[name], {}, classifies=True)
         if card.kind == "reference":
             return Model(card, model_key(card, None, offline=self.offline), {})
         generator = self.generator(name)

@@ -1,0 +1,29 @@
+"""Models made of other models: one generator per class, from a card that lists them.
+
+Hook module: it names the builders by import string and leaves torch unimported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from preimage.harness.cards import Family
+from preimage.harness.hooks import Register, hookimpl, lazy
+
+
+@hookimpl
+def register_families(register: Register) -> None:
+    home = "preimage.adapters.composites.per_class"
+    register(
+        Family(
+            "per-class",
+            build=lazy(f"{home}:build_parts"),
+            read=lazy("preimage.adapters.closed_form.family:read"),
+            combine=lazy(f"{home}:combine"),
+        )
+    )
+
+
+@hookimpl
+def register_models(register: Register) -> None:
+    register(Path(__file__).parent)
