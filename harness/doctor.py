@@ -26,6 +26,7 @@ from preimage.harness.schema import VERSION
 LOW = 2 * 10**9
 """Free bytes below which a disk is called short: a suite's database, a few downloaded weights."""
 EXTRAS = {
+    "faiss": "its brute-force search of nearest neighbours; without it ours is used",
     "lsun": "the data set LSUN",
     "parquet": "data sets of the Hub that are kept as parquet files",
     "test": "the test suite (`make test`)",
