@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -50,12 +50,13 @@ def differences(
     """The leader's score minus that of each of the others, in their order; None as in `difference`."""
     scores = _scores(results, metric, [leader, *others])
     images = _images(results, metric, [leader, *others])
+    seen = seen_through(results, [leader, *others])
     first = scores.get(leader.id)
     found: list[Difference | None] = []
     for other in others:
         second = scores.get(other.id)
         alike = images[other.id] is not None and images[other.id] == images[leader.id]
-        alike = alike and _protocol(leader) == _protocol(other)
+        alike = alike and _protocol(leader) == _protocol(other) and agree(seen[leader.id], seen[other.id])
         if first is None or second is None or not alike or len(first.replicates) != len(second.replicates):
             found.append(None)
             continue
@@ -81,7 +82,58 @@ def comparable(results: Results, evaluations: Sequence[StoredEvaluation], metric
         if one.id in drawn and images[one.id] is not None:
             key = json.dumps([_protocol(one), images[one.id], drawn[one.id]], sort_keys=True)
             classes.setdefault(key, []).append(one)
-    return [found for found in classes.values() if len(found) > 1]
+    seen = seen_through(results, evaluations)
+    agreeing = [
+        group
+        for found in classes.values()
+        for group in in_agreement(found, [seen[evaluation.id] for evaluation in found])
+    ]
+    return [found for found in agreeing if len(found) > 1]
+
+
+def seen_through(results: Results, evaluations: Sequence[StoredEvaluation]) -> dict[int, Mapping[str, str]]:
+    """What scores depend on that options do not tell, by evaluation: the hash of each network that images were seen
+    through, by its name, and how many features were compared. A network's name may stand for other weights elsewhere.
+    """
+    told: dict[str, dict[str, str]] = {}
+    for row in results.query(_SEEN, json.dumps(sorted({ask.request for one in evaluations for ask in one.asks}))):
+        told.setdefault(row["key"], {})[str(row["name"])] = str(row["what"])
+    return {
+        evaluation.id: {name: what for ask in evaluation.asks for name, what in told.get(ask.request, {}).items()}
+        for evaluation in evaluations
+    }
+
+
+_SEEN = """
+    WITH asked AS (SELECT key, kind, description AS d FROM request WHERE key IN (SELECT value FROM json_each(?)))
+    SELECT key, 'distance ' || json_extract(d, '$.distance') AS name, json_extract(d, '$.distance_identity') AS what
+        FROM asked WHERE json_extract(d, '$.distance_identity') <> ''
+    UNION ALL SELECT key, 'extractor ' || json_extract(d, '$.extractor'), json_extract(d, '$.extractor_identity')
+        FROM asked WHERE json_extract(d, '$.extractor_identity') <> ''
+    UNION ALL SELECT key, 'images of each set', json_extract(d, '$.size') FROM asked WHERE kind = 'feature-comparison'
+"""
+
+
+def agree(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two evaluations were seen through the same: nothing that both name differs. One may name more."""
+    return all(other.get(name, what) == what for name, what in one.items())
+
+
+T = TypeVar("T")
+
+
+def in_agreement(things: Sequence[T], seen: Sequence[Mapping[str, str]]) -> list[list[T]]:
+    """Things in groups within which all agree; each joins the first group that it can, those that name most first."""
+    groups: list[tuple[dict[str, str], list[int]]] = []
+    for place in sorted(range(len(things)), key=lambda place: -len(seen[place])):
+        for told, group in groups:
+            if agree(told, seen[place]):
+                told.update(seen[place])
+                group.append(place)
+                break
+        else:
+            groups.append((dict(seen[place]), [place]))
+    return [[things[place] for place in sorted(group)] for _, group in groups]
 
 
 def _difference(first: _Score, second: _Score) -> Difference:

@@ -11,6 +11,7 @@ from preimage.harness.results import Results
 from preimage.leaderboard.benchmark_plots import Drawn, charts_of, dots_of_board, error_against_evaluations
 from preimage.leaderboard.board import GAP_FLAG, P_FLAG, Board
 from preimage.leaderboard.dots import Dots
+from preimage.leaderboard.gaps import Gaps, gaps_of
 from preimage.leaderboard.records import BenchmarkRecord, ModelRecord
 from preimage.leaderboard.sections import Section
 from preimage.leaderboard.slugs import slug
@@ -32,7 +33,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class OnDataset:
-    """A benchmark on a data set: what all its protocols show together, and each of them.
+    """A benchmark on a data set: what all its protocols show together, beside another benchmark, and each of them.
 
     left: how many protocols are not shown.
     """
@@ -40,6 +41,7 @@ class OnDataset:
     name: str
     sections: tuple[Section, ...]
     charts: tuple[Drawn, ...]
+    gaps: tuple[Gaps, ...]
     protocols: tuple[Protocol, ...]
     left: int
 
@@ -65,11 +67,18 @@ def benchmark_contexts(results: Results, sections: Sequence[Section]) -> Iterato
     ordered = sorted(sections, key=lambda section: section.benchmark.name)
     for name, group in groupby(ordered, key=lambda section: section.benchmark.name):
         of = tuple(group)
-        yield benchmark_path(name), _context(results, of[0].benchmark, formulas.get(name, ""), of)
+        beside = (
+            [section for section in ordered if section.benchmark.name == "frechet"] if name == "overfitting" else []
+        )
+        yield benchmark_path(name), _context(results, of[0].benchmark, formulas.get(name, ""), of, beside)
 
 
 def _context(
-    results: Results, benchmark: BenchmarkRecord, formula: str, sections: Sequence[Section]
+    results: Results,
+    benchmark: BenchmarkRecord,
+    formula: str,
+    sections: Sequence[Section],
+    beside: Sequence[Section],
 ) -> Mapping[str, Any]:
     flagged = any(board.flagged for section in sections for board in section.boards)
     return {
@@ -77,7 +86,7 @@ def _context(
         "formula": formula,
         "flagged": (P_FLAG, GAP_FLAG) if flagged else None,
         "data": [
-            _on_dataset(results, dataset, tuple(group))
+            _on_dataset(results, dataset, tuple(group), [one for one in beside if one.dataset == dataset])
             for dataset, group in groupby(sections, key=lambda section: section.dataset)
         ],
         "unscored": _unscored(sections)[:MOST_REASONS],
@@ -85,7 +94,7 @@ def _context(
     }
 
 
-def _on_dataset(results: Results, dataset: str, sections: tuple[Section, ...]) -> OnDataset:
+def _on_dataset(results: Results, dataset: str, sections: tuple[Section, ...], beside: Sequence[Section]) -> OnDataset:
     across = error_against_evaluations(results, sections) if sections[0].benchmark.name == "recovery" else []
     boards = [(section, board) for section in sections for board in section.boards]
     boards.sort(key=lambda pair: -len(pair[1].lines))
@@ -93,7 +102,8 @@ def _on_dataset(results: Results, dataset: str, sections: tuple[Section, ...]) -
         Protocol(section, board, tuple(charts_of(board)), tuple(dots_of_board(board)))
         for section, board in boards[:MOST_PROTOCOLS]
     )
-    return OnDataset(dataset, sections, tuple(across), protocols, len(boards) - len(protocols))
+    gaps = tuple(gaps_of(boards, beside)[:MOST_PROTOCOLS])
+    return OnDataset(dataset, sections, tuple(across), gaps, protocols, len(boards) - len(protocols))
 
 
 def _unscored(sections: Sequence[Section]) -> list[Unscored]:

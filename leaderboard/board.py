@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from preimage.harness.pairing import in_agreement
 from preimage.leaderboard import words
 from preimage.leaderboard.interval_bars import Axis, Bar, axis_of
 from preimage.leaderboard.records import Entry, Figure, Metric, ModelRecord
@@ -47,7 +48,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Board:
-    """One table: the models that one protocol (benchmark version and options) has scored."""
+    """One table: the models that one protocol (benchmark version and options) has scored.
+
+    seen: what their images were seen through, by name.
+    """
 
     options: Mapping[str, Any]
     columns: tuple[Metric, ...]
@@ -55,6 +59,7 @@ class Board:
     axis: Axis | None
     flagged: bool
     version: int
+    seen: Mapping[str, str]
 
     @property
     def first(self) -> Metric:
@@ -77,15 +82,24 @@ def boards_of(entries: Sequence[Entry], paired: Paired = unpaired) -> list[Board
     """The boards of a benchmark on a data set in a suite: one per protocol, the one with most models first.
 
     Scores that were measured with other options or another version of the benchmark do not compare, so they never
-    share a table. paired: how two models are compared on the same images.
+    share a table; nor do those of networks of one name with other weights, or of other numbers of features. paired: how
+    two models are compared on the same images.
     """
     groups: dict[tuple[int, str], list[Entry]] = {}
     for entry in entries:
         if entry.figures:
             key = (entry.evaluation.version, json.dumps(entry.evaluation.options, sort_keys=True))
             groups.setdefault(key, []).append(entry)
-    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), -item[0][0], item[0][1]))
+    agreeing = [
+        (key, group) for key, found in groups.items() for group in in_agreement(found, [entry.seen for entry in found])
+    ]
+    ordered = sorted(agreeing, key=lambda item: (-len(item[1]), -item[0][0], item[0][1], list(_seen(item[1]).items())))
     return [_board(group, paired) for _, group in ordered]
+
+
+def _seen(entries: Sequence[Entry]) -> dict[str, str]:
+    """What the images of a board were seen through, by name."""
+    return dict(sorted({name: what for entry in entries for name, what in entry.seen.items()}.items()))
 
 
 def _board(entries: Sequence[Entry], paired: Paired) -> Board:
@@ -110,7 +124,7 @@ def _board(entries: Sequence[Entry], paired: Paired) -> Board:
         for entry, rank, bracket in zip(ordered, ranks, _brackets(groups), strict=True)
     )
     flagged, version = benchmark.name == "overfitting", entries[0].evaluation.version
-    return Board(entries[0].evaluation.options, columns, lines, axis, flagged, version)
+    return Board(entries[0].evaluation.options, columns, lines, axis, flagged, version, _seen(entries))
 
 
 def _place(entry: Entry, first: Metric) -> tuple[bool, float, str]:
@@ -234,6 +248,8 @@ def protocol_in_short(suite: str, options: Mapping[str, Any]) -> list[str]:
         parts.append(f"{which} of each split")
     if "distance" in options:
         parts.append(f"distance {words.shown(options['distance'])}")
+    if "extractor" in options:
+        parts.append(f"features of {words.shown(options['extractor'])}")
     solver = options.get("solver")
     if isinstance(solver, Mapping):
         steps = f", at most {words.setting(solver['steps'])} generator evaluations" if "steps" in solver else ""

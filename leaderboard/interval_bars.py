@@ -45,15 +45,19 @@ class Axis:
         return Bar(self.scale(figure.value), low, high, at, floor is not None and floor.value < self.scale.low)
 
 
-def axis_of(figures: Sequence[Figure], leader: Figure | None, mark: float | None) -> Axis | None:
+def axis_of(
+    figures: Sequence[Figure], leader: Figure | None, mark: float | None, *, from_zero: bool = False
+) -> Axis | None:
     """The axis that holds all figures and their intervals; logarithmic where they span more than a factor of five.
 
+    from_zero: it holds 0 too, and is linear.
     A floor may lie below it, and is then drawn at its edge. None without any figure.
     """
     if not figures:
         return None
     values = [v for f in figures for v in (f.value, f.low, f.high) if v is not None]
     values += [mark] if mark is not None else []
+    values += [0.0] if from_zero else []
     if min(values) > NOTHING and max(values) > SPAN * min(values):
         scale = log_scale(min(values), max(values), MARGIN, WIDTH - MARGIN)
     else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from preimage.harness.pairing import seen_through
 from preimage.harness.results import Results, StoredEvaluation
 from preimage.leaderboard.slugs import slug
 
@@ -57,13 +58,14 @@ class BenchmarkRecord:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """A model that was run."""
+    """A model that was run. classifies: it was asked for predictions, as only a classifier is."""
 
     name: str
     family: str
     identity: str
     kind: str
     card: Mapping[str, Any]
+    classifies: bool = False
 
     @property
     def slug(self) -> str:
@@ -71,7 +73,9 @@ class ModelRecord:
 
     @property
     def mark(self) -> str:
-        """What it is on a board if it is no competitor: a reference, a baseline, or nothing."""
+        """What it is on a board if it is no competitor: a ceiling, a reference, a baseline, or nothing."""
+        if self.classifies:
+            return "supervised ceiling"
         if self.kind == "reference":
             return "reference"
         return "baseline" if "baseline" in (self.card.get("tags") or ()) else ""
@@ -79,12 +83,16 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class Entry:
-    """A benchmark applied to a model, with its figures in the order of columns."""
+    """A benchmark applied to a model, with its figures in the order of columns.
+
+    seen: what its images were seen through, by name (see `seen_through`).
+    """
 
     evaluation: StoredEvaluation
     model: ModelRecord
     benchmark: BenchmarkRecord
     figures: Mapping[str, Figure]
+    seen: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,8 +107,11 @@ class Records:
 
 def read_records(results: Results) -> Records:
     """Everything that pages show, except rows and pictures."""
+    asked = {row["model"] for row in results.query("SELECT DISTINCT model FROM request WHERE kind = 'predictions'")}
     models = {
-        row["name"]: ModelRecord(row["name"], row["family"], row["identity"], row["kind"], row["card"])
+        row["name"]: ModelRecord(
+            row["name"], row["family"], row["identity"], row["kind"], row["card"], row["name"] in asked
+        )
         for row in results.models()
     }
     benchmarks = {row["name"]: _benchmark(row) for row in results.benchmarks()}
@@ -110,12 +121,14 @@ def read_records(results: Results) -> Records:
         if score["status"] == "ok" and score["value"] is not None:
             found.setdefault(tuple(score[key] for key in ("model", "dataset", "benchmark", "suite")), []).append(score)
     entries = []
-    for evaluation in results.evaluations():
+    evaluations = results.evaluations()
+    seen = seen_through(results, evaluations)
+    for evaluation in evaluations:
         benchmark = benchmarks.get(evaluation.benchmark) or BenchmarkRecord(evaluation.benchmark, "", {})
         mine = found.get((evaluation.model, evaluation.dataset, evaluation.benchmark, evaluation.suite), [])
         figures = {row["metric"]: _figure(row, benchmark) for row in mine}
         ordered = {name: figures[name] for name in sorted(figures, key=benchmark.order)}
-        entries.append(Entry(evaluation, models[evaluation.model], benchmark, ordered))
+        entries.append(Entry(evaluation, models[evaluation.model], benchmark, ordered, seen[evaluation.id]))
     reported = results.query("SELECT * FROM reported ORDER BY benchmark, suite, dataset, model, metric, source")
     return Records(tuple(models.values()), tuple(entries), tuple(scores), tuple(reported))
 
