@@ -11,9 +11,6 @@ from preimage.harness.feature_requests import FeatureComparison, Features
 from preimage.harness.requests import Images, ModelKey, Samples
 from preimage.harness.settings import option
 
-NEAREST = "nearest-neighbour"
-"""The family of references whose samples are their training images; no other reference has samples."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureOptions:
@@ -42,16 +39,14 @@ def asks_of_comparison(model: Model, data: Data, options: FeatureOptions) -> dic
     """Features of the first n generated, training and validation images, and their comparison.
 
     n is the same for all three: what training and validation sets both have, at most the limit, since the bias of a
-    Frechet distance depends on it. Training images are the model's own. The samples of a nearest-neighbour reference
-    are its training images.
+    Frechet distance depends on it. Training images are the model's own. The samples of a reference that has
+    neighbours for an answer are its training images.
 
-    Raises Refused for a model without samples or training images, or too few images for the groups.
+    Raises Refused for a model without samples (a classifier) or training images, or too few images for the groups.
     """
     same_images(model, data)
     if "train" not in data.sizes:
         raise Refused(f"data set {data.name!r} has no training split")
-    if model.is_reference and model.card.family != NEAREST:
-        raise Refused("makes no images: there are no samples to compare")
     size = min(train_size(model, data), data.size("val"))
     size = size if options.limit is None else min(options.limit, size)
     least = FeatureComparison.least_size(options.k, options.groups)

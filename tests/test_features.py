@@ -281,9 +281,9 @@ def test_sizes_are_the_least_of_the_sets_and_the_limit() -> None:
 
 
 def test_models_without_samples_are_refused() -> None:
-    reference = model(card={"kind": "reference"})
-    with pytest.raises(Refused, match="makes no images: there are no samples to compare"):
-        asks_of_comparison(reference, DATASET, FeatureOptions())
+    classifier = model(card={"kind": "reference"}, classifies=True)
+    with pytest.raises(Refused, match="a classifier: it makes no images"):
+        asks_of_comparison(classifier, DATASET, FeatureOptions())
     with pytest.raises(Refused, match="space 'z' has no prior to draw samples from"):
         asks_of_comparison(model(priors=frozenset({"w"})), DATASET, FeatureOptions())
     with pytest.raises(Refused, match="has no training split"):

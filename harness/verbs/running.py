@@ -267,8 +267,11 @@ def _expected(work: Work, world: World) -> tuple[float, str]:
 
 def images_of(request: Any) -> str:
     """The images a request is about, in words."""
+    from preimage.harness.feature_requests import FeatureComparison
     from preimage.harness.requests import Samples, Split
 
+    if isinstance(request, FeatureComparison):
+        return f"features of {request.size:,} images of each set"
     images = getattr(request, "images", None)
     if images is None:
         return "the prior"
