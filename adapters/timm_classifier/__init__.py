@@ -5,6 +5,8 @@ Hook module: it names the builders by import string and leaves torch and timm un
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from preimage.harness.cards import Family
 from preimage.harness.hooks import Register, hookimpl, lazy
 
@@ -21,3 +23,8 @@ def register_families(register: Register) -> None:
             released=lazy(f"{home}:released_weights"),
         )
     )
+
+
+@hookimpl
+def register_models(register: Register) -> None:
+    register(Path(__file__).parent)

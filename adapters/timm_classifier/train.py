@@ -64,7 +64,6 @@ def train(config: Config, recipe: Recipe, images: Tensor, labels: Tensor) -> Tim
     """The network after all epochs, in eval mode."""
     random = torch.Generator().manual_seed(recipe.seed)
     network = build_timm(config, drawn_weights(config, recipe.seed)).requires_grad_(True)
-    network.to(memory_format=torch.channels_last)
     steps = len(images) // recipe.batch * recipe.epochs
     adam = torch.optim.AdamW(network.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     pace = torch.optim.lr_scheduler.OneCycleLR(adam, recipe.lr, steps, pct_start=recipe.warmup)
@@ -126,7 +125,7 @@ def write(card: dict[str, Any], network: TimmNetwork, minutes: float, out: Path)
         "weights": {"uri": f"package://preimage.adapters.timm_classifier/{path.name}", "sha256": digest},
         "training": card["training"] | {"test_accuracy": round(share, 4), "minutes": round(minutes, 1)},
     }
-    (out / f"{card['name']}.yaml").write_text(yaml.safe_dump(finished, sort_keys=False, width=120), encoding="utf-8")
+    (out / f"{card['name']}.yaml").write_text(yaml.safe_dump(finished, sort_keys=False, width=120, default_flow_style=None), encoding="utf-8")
     print(f"{path}: {path.stat().st_size} bytes, sha256 {digest}, {share:.4f} of test images, {minutes:.1f} minutes")
 
 
