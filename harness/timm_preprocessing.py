@@ -58,23 +58,29 @@ class Preprocessing:
             raise GeneratorError(
                 f"images have {images.shape[1]} channels, the network takes {channels}. Give images of as many"
             )
-        images = self._resized(images.clamp(0, 1)).clamp(0, 1)  # bicubic overshoots; PIL cuts to its levels
+        images = self._resized(images.clamp(0, 1))
         mean, std = (torch.tensor(v, device=images.device).reshape(-1, 1, 1) for v in (self.mean, self.std))
         if self.crop_mode == "border":
             images = self._bordered(images, (mean * 255).round() / 255)
         return (cast(Tensor, transforms.center_crop(images, [height, width])) - mean) / std
 
     def _resized(self, images: Tensor) -> Tensor:
-        sides, aims = images.shape[2:], [math.floor(size / self.crop_pct) for size in self.input_size[1:]]
-        ratios = [side / aim for side, aim in zip(sides, aims, strict=True)]
+        """As PIL: across, then down, cut to its range each time, since bicubic overshoots."""
+        height, width = self._size(*images.shape[2:])
+        for size in ([images.shape[2], width], [height, width]):
+            images = transforms.resize(images, size, INTERPOLATIONS[self.interpolation], antialias=True).clamp(0, 1)
+        return images
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width that images of a height and width are resized to; rounded as timm rounds."""
+        high, wide = (math.floor(size / self.crop_pct) for size in self.input_size[1:])
         if self.crop_mode == "squash":
-            size = aims
-        elif self.crop_mode == "center" and aims[0] == aims[1]:
-            size = [aims[0]]  # one number: the shorter side
-        else:
-            ratio = max(ratios) if self.crop_mode == "border" else min(ratios)
-            size = [round(side / ratio) for side in sides]
-        return cast(Tensor, transforms.resize(images, size, INTERPOLATIONS[self.interpolation], antialias=True))
+            return high, wide
+        if self.crop_mode == "center" and high == wide:
+            short = min(height, width)
+            return int(high * height / short), int(high * width / short)
+        ratio = (max if self.crop_mode == "border" else min)(height / high, width / wide)
+        return round(height / ratio), round(width / ratio)
 
     def _bordered(self, images: Tensor, fill: Tensor) -> Tensor:
         """The images in the middle of the mean colour where they are smaller than the crop, as PIL centres them."""
