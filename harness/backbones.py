@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from preimage.harness.backbone_cards import BackboneCard
 from preimage.harness.errors import CardError, WeightsError
 from preimage.harness.hooks import lazy
 from preimage.harness.weights import here
+
+T = TypeVar("T")
 
 _CONVNETS, _EXTRACTORS = "preimage.harness.convnets", "preimage.harness.extractors"
 LOADERS = {
@@ -64,13 +68,22 @@ def load_backbone(card: BackboneCard, *, offline: bool = False) -> Backbone:
             f"downloaded offline. {_advice(card)}"
         )
     try:
-        with torch.inference_mode(False):  # else its tensors could not take part in a gradient later
-            loaded: Backbone = lazy(loader)(card, offline)
+        loaded: Backbone = lastingly(lambda: lazy(loader)(card, offline))
     except WeightsError as error:
         if card.weights is None or here(card.weights) is not None:
             raise
         raise WeightsError(f"backbone {card.name!r}: {error}. {_advice(card)}") from error
     return loaded
+
+
+def lastingly(make: Callable[[], T]) -> T:
+    """What ``make()`` gives, made where it may outlive the moment.
+
+    Tensors made in inference mode cannot take part in a gradient later, those made inside a transform of torch.func
+    are dead after it. Both are a thread's own, so it is made in another thread.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(make).result()
 
 
 def _advice(card: BackboneCard) -> str:

@@ -1,4 +1,4 @@
-"""torchvision's convolutional networks as backbones: AlexNet, VGG16, VGG19, SqueezeNet 1.1; their ``features`` alone."""
+"""torchvision's convolutional networks as backbones, their ``features`` alone: AlexNet, VGG16, VGG19, SqueezeNet 1.1."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from preimage.harness.backbone_cards import BackboneCard
-from preimage.harness.backbones import Backbone
+from preimage.harness.backbones import Backbone, lastingly
 from preimage.harness.checkpoints import read_tensors
 from preimage.harness.errors import WeightsError
 from preimage.harness.weights import locate
@@ -70,8 +70,8 @@ class ConvNet(Backbone):
         self.register_buffer("scale", torch.tensor(SCALE)[:, None, None], persistent=False)
         self.identity = _identity(architecture, exact)
         self.rule = (
-            f"grey repeated to three channels; shorter side under {self._smallest} resized bilinearly to {SIDE}, aspect "
-            "kept; scaled as by the lpips package"
+            f"grey repeated to three channels; shorter side under {self._smallest} resized bilinearly to {SIDE}, "
+            "aspect kept; scaled as by the lpips package"
         )
 
     def layers(self, images: Tensor) -> list[Tensor]:
@@ -98,15 +98,14 @@ class ConvNet(Backbone):
         shorter = min(height, width)
         if shorter < self._smallest:
             size = [round(side * SIDE / shorter) for side in (height, width)]
-            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+            x = functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
         return (2 * x.expand(-1, 3, -1, -1) - 1 - self.shift) / self.scale
 
     def _follow(self, images: Tensor) -> None:
         """Move to where the images are; double precision where they have it, else single."""
         dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
         if self.shift.device != images.device or self.shift.dtype != dtype:
-            with torch.inference_mode(False):
-                self.to(device=images.device, dtype=dtype)
+            lastingly(lambda: self.to(device=images.device, dtype=dtype))
 
     shift: Tensor
     scale: Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
@@ -113,8 +114,10 @@ class CrossEntropy:
         return None
 
     def _log(self, x: Tensor) -> Tensor:
-        inside = x.clamp_min(self.EDGE)
-        return inside.log() + (x - inside) / self.EDGE
+        import torch
+
+        tangent = math.log(self.EDGE) + (x - self.EDGE) / self.EDGE
+        return torch.where(x < self.EDGE, tangent, x.clamp_min(self.EDGE).log())
 
 
 class WeightedSum:

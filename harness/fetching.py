@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from preimage.harness.cards import DatasetCard, Weights
+from preimage.harness.cards import DatasetCard, ModelCard, Weights
 from preimage.harness.derived_names import base_name
 from preimage.harness.errors import DatasetError, PreimageError, UnknownName, WeightsError
 
@@ -49,21 +49,31 @@ def wanted(registry: Registry, patterns: Sequence[str]) -> list[tuple[Kind, str]
     return list(found)
 
 
-def fetch(registry: Registry, kind: Kind, name: str, *, offline: bool = False) -> Fetched:
-    """Fetch one thing and verify it; offline, only look whether it is here.
+def fetch(registry: Registry, kind: Kind, name: str, *, offline: bool = False) -> list[Fetched]:
+    """Fetch one thing and verify it; offline, only look whether it is here. A model made of others is several things.
 
     A backbone is loaded, so its weights are known to fit. Raises PreimageError where it cannot be had.
     """
     if kind == "backbone":
         backbone = registry.backbones[name]
         registry.backbone(name, offline=offline)
-        return _file(name, kind, backbone.weights, offline) or Fetched(name, kind, "in the cache of the Hub")
+        return [_file(name, kind, backbone.weights, offline) or Fetched(name, kind, "in the cache of the Hub")]
     if kind == "model":
-        weights = registry.models[name].weights
-        return _file(name, kind, weights, offline) or Fetched(name, kind, "its card names no weights: nothing to fetch")
+        nothing = Fetched(name, kind, "its card names no weights: nothing to fetch")
+        return _files_of(registry, registry.models[name], offline) or [nothing]
     if kind == "distance":
-        return Fetched(name, kind, "it has no weights: nothing to fetch")
-    return _dataset(registry, name, offline)
+        return [Fetched(name, kind, "it has no weights: nothing to fetch")]
+    return [_dataset(registry, name, offline)]
+
+
+def _files_of(registry: Registry, card: ModelCard, offline: bool) -> list[Fetched]:
+    """The model's file, and those of the models that it is made of."""
+    from preimage.harness.composites import is_composite, parts_of
+    from preimage.harness.loading import weights_of
+
+    own = _file(card.name, "model", weights_of(card, registry), offline)
+    parts = parts_of(card, registry) if is_composite(card, registry) else []
+    return ([own] if own else []) + [file for part in parts for file in _files_of(registry, part, offline)]
 
 
 def _file(name: str, kind: Kind, weights: Weights | None, offline: bool) -> Fetched | None:
@@ -80,11 +90,10 @@ def _file(name: str, kind: Kind, weights: Weights | None, offline: bool) -> Fetc
 
 def _dataset(registry: Registry, name: str, offline: bool) -> Fetched:
     """Every split of it, its files hashed where it is one that downloads."""
-    card = registry.datasets[name] if name in registry.datasets else None
     try:
         dataset = registry.dataset(name, offline=offline)
         sizes = {split: dataset.size(split) for split in dataset.splits}
-        if card is None or (isinstance(card, DatasetCard) and card.downloads):
+        if _downloads(registry, name):
             for split in dataset.splits:
                 dataset.fingerprint(split)
     except PreimageError:
@@ -92,6 +101,13 @@ def _dataset(registry: Registry, name: str, offline: bool) -> Fetched:
     except Exception as error:  # a stranger's reader may raise anything
         raise DatasetError(f"data set {name!r} cannot be opened: {type(error).__name__}: {error}") from error
     return Fetched(name, "dataset", ", ".join(f"{split}: {size:,} images" for split, size in sizes.items()))
+
+
+def _downloads(registry: Registry, name: str) -> bool:
+    if name not in registry.datasets:
+        return True  # an address on the Hub
+    card = registry.datasets[name]
+    return isinstance(card, DatasetCard) and card.downloads
 
 
 def _matches(registry: Registry, pattern: str) -> list[tuple[Kind, str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from preimage.harness.backbones import Backbone
+from preimage.harness.backbones import Backbone, lastingly
 from preimage.harness.checkpoints import read_tensors
 from preimage.harness.distances import Backbones
 from preimage.harness.errors import WeightsError
@@ -101,8 +101,8 @@ class _Heads:
         """The same where ``like`` is, in its dtype."""
         _, first = self._parts[0]
         if first.device != like.device or first.dtype != like.dtype:
-            with torch.inference_mode(False):
-                self._parts = [(kept.to(like.device), root.to(like)) for kept, root in self._parts]
+            device, dtype = like.device, like.dtype
+            self._parts = lastingly(lambda: [(k.to(device), root.to(device, dtype)) for k, root in self._parts])
         return self._parts
 
 

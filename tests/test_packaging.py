@@ -66,6 +66,8 @@ def test_every_package_is_listed_and_typed() -> None:
     [
         ("preimage.adapters.fashion_mnist", "fashion-mnist.npz"),
         ("preimage.adapters.fashion_mnist", "LICENSE-fashion-mnist.txt"),
+        ("preimage.adapters.backbones", "alexnet.safetensors"),
+        ("preimage.adapters.backbones", "LICENSE-alexnet.txt"),
         ("preimage.adapters.embedded", "fashion-dcgan.safetensors"),
         ("preimage.benchmarks", "suites/quick.yaml"),
         ("preimage.leaderboard", "templates/index.html"),
@@ -78,7 +80,10 @@ def test_data_is_installed_with_the_packages(package: str, file: str) -> None:
 
 def test_shipped_data_and_weights_stay_small() -> None:
     assert (ROOT / "adapters/fashion_mnist/fashion-mnist.npz").stat().st_size < 6_000_000
-    assert sum(file.stat().st_size for file in (ROOT / "adapters").rglob("*.safetensors")) < 12_000_000
+    backbone = ROOT / "adapters/backbones/alexnet.safetensors"
+    zoo = [file for file in (ROOT / "adapters").rglob("*.safetensors") if file != backbone]
+    assert sum(file.stat().st_size for file in zoo) < 12_000_000, "of all models together"
+    assert backbone.stat().st_size < 10_000_000, "which LPIPS looks through out of the box"
 
 
 def test_nothing_is_importable_bare(tmp_path: Path) -> None:

@@ -30,12 +30,14 @@ def fetch(names: tuple[str, ...], offline: bool, plugins: tuple[str, ...], cards
     found, failed = registry(plugins, cards), 0
     for kind, name in wanted(found, names):
         try:
-            thing = fetched(found, kind, name, offline=offline)
+            things = fetched(found, kind, name, offline=offline)
         except PreimageError as error:
             failed += 1
             click.echo(f"preimage: {error}", err=True)
             continue
-        size = "" if thing.size is None else f"{thing.size / 1e6:,.1f} MB"
-        said = "  sha256 verified" if thing.verified else ""
-        click.echo(f"{name:<20} {'data set' if kind == 'dataset' else kind:<9} {size:>11}  {thing.where}{said}")
+        for thing in things:
+            size = "" if thing.size is None else f"{thing.size / 1e6:,.1f} MB"
+            said = "  sha256 verified" if thing.verified else ""
+            what = "data set" if kind == "dataset" else kind
+            click.echo(f"{thing.name:<24} {what:<9} {size:>11}  {thing.where}{said}")
     return 1 if failed else 0
