@@ -70,11 +70,12 @@ def room_for(memory: int, source: Source, width: int, queries: int) -> Room:
     fixed = 8 * width * (queries + source.batch) + 16 * slab + BESIDE * source.count
     each = 4 * width + PAIR * queries
     if memory < fixed + each:
-        least = fixed + each + (memory >> 8 << 4)
+        rest = fixed - 16 * slab + each
+        least = rest + max(16 * width, rest // 15 + 256)  # with more memory, more differences are held
         raise UsageError(
             f"--memory {readable(memory)} is too little to search neighbours among {source.what}: an embedding has "
             f"{width:,} values, and {queries} images, {source.batch} training images at a time and their distances "
-            f"take {readable(fixed + each)}. Type --memory {readable(least)} or more"
+            f"take {readable(least)}. Type --memory {readable(least)} or more"
         )
     whole = 4 * width * source.count
     holds = whole <= memory // 2 and whole + fixed + each <= memory
