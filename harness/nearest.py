@@ -31,7 +31,7 @@ UNIT = 2.0**-24
 TINY = 2.0**-125  # a product that underflows loses less than this
 LARGEST = 1e18  # of a norm: beyond it products in float32 overflow
 PANEL = 4096  # values summed in float32; sums of panels are float64, so that long embeddings have a narrow bound
-FIRST = 8  # neighbours that faiss is asked for; where the field has more, products narrow it
+FIRST = 16  # neighbours that faiss is asked for; where the field has more, products narrow it
 SLAB = 1 << 18  # values of differences at a time, or one row
 PAIR = 128  # bytes that one query and one row of a part may take up together while the field is narrowed
 

@@ -66,8 +66,7 @@ def register_distances(register):
 TRAIN = 400
 MODEL = ModelKey("near", "0" * 64)
 HELD = Limits(memory=10**8)
-
-"""Rows of the network are 36 x 40 values, 2.3 MB for all training images: ."""
+"""All rows fit into half of it: those of the network are 36 x 40 values, 2.3 MB together."""
 
 
 @pytest.fixture
@@ -248,8 +247,9 @@ def test_fewer_large_images_are_embedded_at_once(image: ImageSpec, size: int) ->
 
 
 def run(plugin: Path, database: Path, *more: str) -> int:
-    return preimage("run", "-b", "recovery", "-b", "classification", "-m", "near", "--plugin", str(plugin), "--db",
-                    str(database), "--limit", "32", "--set", "distance=network", "--set", "block=16", *more)  # fmt: skip
+    which = ("-b", "recovery", "-b", "classification", "-m", "near", "--limit", "32")
+    asked = ("--set", "distance=network", "--set", "block=16")
+    return preimage("run", *which, *asked, "--plugin", str(plugin), "--db", str(database), *more)
 
 
 def test_the_command_line_has_the_limits(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from report import write_part
 from torch import Tensor
 
 from preimage.harness.distances import SquaredL2
@@ -245,7 +246,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="timings, of which the median counts (default: 5)")
     parser.add_argument("--curves", type=int, default=32, help="of the images, those of the error curves (default: 32)")
     parser.add_argument("--only", choices=("overhead", "convergence"), help="default: both")
-    parser.add_argument("--write", type=Path, help="put the report there, besides on the standard output")
+    parser.add_argument("--write", type=Path, help="put the report into that page, besides on the standard output")
     options = parser.parse_args()
     torch.set_num_threads(1)
     bench = prepared(options)
@@ -267,7 +268,7 @@ def main() -> None:
         few = bench._replace(target=bench.target[: options.curves])
         lines += ["## Error against evaluations", "", *convergence(few), ""]
     if options.write:
-        options.write.write_text("\n".join(lines))
+        write_part(options.write, lines)
 
 
 if __name__ == "__main__":
