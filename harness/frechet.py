@@ -51,8 +51,9 @@ def normal_distance(*, real: Tensor, fake: Tensor) -> float:
 
 def _factor(features: Tensor) -> Tensor:
     """``A`` with ``A^T A`` the covariance of features [n, k]: [min(n, k), k]."""
-    centred = (features - features.mean(dim=0)) / (len(features) - 1) ** 0.5
+    centred: Tensor = (features - features.mean(dim=0)) / (len(features) - 1) ** 0.5
     if len(centred) <= centred.shape[1]:
         return centred
     values, vectors = torch.linalg.eigh(centred.T @ centred)
-    return values.clamp_min(0).sqrt()[:, None] * vectors.T
+    factor: Tensor = values.clamp_min(0).sqrt()[:, None] * vectors.T
+    return factor
