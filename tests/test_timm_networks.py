@@ -46,9 +46,7 @@ def photographs(shared: Path, count: int) -> list[Image.Image]:
     """ImageNet images, 256 x 256."""
     held = np.load(shared / "assets" / "data" / "imagenet_250.npz")
     blob, offsets = held["blob"], held["offsets"]
-    return [
-        Image.open(io.BytesIO(blob[offsets[i] : offsets[i + 1]].tobytes())).convert("RGB") for i in range(count)
-    ]
+    return [Image.open(io.BytesIO(blob[offsets[i] : offsets[i + 1]].tobytes())).convert("RGB") for i in range(count)]
 
 
 def as_tensor(image: Image.Image) -> Tensor:
@@ -243,7 +241,7 @@ def test_weights_go_by_their_order_where_the_config_says_so() -> None:
     with pytest.raises(WeightsError, match="write `remap: true`"):
         build_timm(SMALL, renamed)
     first, *rest = renamed
-    with pytest.raises(WeightsError, match="the file has .* tensors, timm's 'resnet10t' has"):
+    with pytest.raises(WeightsError, match=r"the file has .* tensors, timm's 'resnet10t' has"):
         build_timm({**SMALL, "remap": True}, {name: renamed[name] for name in rest})
     with pytest.raises(WeightsError, match="stands where timm's 'resnet10t' has conv1"):
         build_timm({**SMALL, "remap": True}, {name: renamed[name] for name in [*rest, first]})
@@ -316,5 +314,5 @@ def test_released_weights_are_those_that_timm_names() -> None:
 
 def test_offline_without_weights_the_error_says_what_to_type(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match="hf://timm/resnet50.a1_in1k/model.safetensors.*offline.*preimage fetch"):
+    with pytest.raises(WeightsError, match=r"hf://timm/resnet50.a1_in1k/model.safetensors.*offline.*preimage fetch"):
         load_timm({"model": "resnet50.a1_in1k"}, None, offline=True)
