@@ -36,23 +36,44 @@ class Frechet:
     options = FeatureOptions
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
         "frechet_val": MetricInfo(
-            "squared feature", "lower", "Frechet distance between samples and validation images; depends on n"
+            "squared feature",
+            "lower",
+            "Frechet distance between samples and validation images; depends on n",
+            ("generated", "val"),
         ),
         "frechet_train": MetricInfo(
-            "squared feature", "lower", "Frechet distance between samples and the model's training images; same n"
+            "squared feature",
+            "lower",
+            "Frechet distance between samples and the model's training images; same n",
+            ("generated", "train"),
         ),
         "frechet_gap": MetricInfo(
-            "share", "none", "(frechet_val - frechet_train) / frechet_val; near 0 even for models that memorise"
+            "share",
+            "none",
+            "(frechet_val - frechet_train) / frechet_val; near 0 even for models that memorise",
+            ("generated", "train", "val"),
         ),
         "kid": MetricInfo(
-            "squared MMD", "lower", "unbiased kernel distance between samples and validation images, cubic kernel"
+            "squared MMD",
+            "lower",
+            "unbiased kernel distance between samples and validation images, cubic kernel",
+            ("generated", "val"),
         ),
-        "precision": MetricInfo("share", "higher", "samples within a k-nearest ball of some validation image"),
-        "recall": MetricInfo("share", "higher", "validation images within a k-nearest ball of some sample"),
+        "precision": MetricInfo(
+            "share", "higher", "samples within a k-nearest ball of some validation image", ("generated", "val")
+        ),
+        "recall": MetricInfo(
+            "share", "higher", "validation images within a k-nearest ball of some sample", ("generated", "val")
+        ),
         "density": MetricInfo(
-            "balls", "higher", "k-nearest balls of validation images that a sample lies in, on average, over k"
+            "balls",
+            "higher",
+            "k-nearest balls of validation images that a sample lies in, on average, over k",
+            ("generated", "val"),
         ),
-        "coverage": MetricInfo("share", "higher", "k-nearest balls of validation images that hold a sample"),
+        "coverage": MetricInfo(
+            "share", "higher", "k-nearest balls of validation images that hold a sample", ("generated", "val")
+        ),
     }
 
     def requests(self, model: Model, data: Data, options: FeatureOptions) -> dict[str, Ask]:
