@@ -1,4 +1,4 @@
-"""torchvision's convolutional networks as backbones, their ``features`` alone: AlexNet, VGG16, VGG19, SqueezeNet 1.1."""
+"""torchvision's convolutional networks as backbones: the ``features`` of AlexNet, VGG16, VGG19 and SqueezeNet 1.1."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -132,7 +132,7 @@ def _matches(registry: Registry, pattern: str) -> list[tuple[Kind, str]]:
 
 def _unknown(registry: Registry, name: str) -> UnknownName:
     """Of the kind that has the name most like it."""
-    kinds = {
+    kinds: dict[str, Iterable[str]] = {
         "model": registry.models,
         "backbone": registry.backbones,
         "distance": registry.distances,

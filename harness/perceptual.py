@@ -73,7 +73,8 @@ class Lpips(LayerDistance):
         squares = layer.square().sum(dim=1, keepdim=True)
         norm = torch.where(squares > 0, squares, 1.0).sqrt()
         inverse = torch.where(squares > 0, 1 / (norm + EPSILON), 0.0)
-        return layer.index_select(1, kept) * inverse * (root * (height * width) ** -0.5)
+        part: Tensor = layer.index_select(1, kept) * inverse * (root * float(height * width) ** -0.5)
+        return part
 
 
 class Features(LayerDistance):
@@ -87,7 +88,8 @@ class Features(LayerDistance):
         super().__init__(name, backbone, "features, mean over each layer")
 
     def _part(self, index: int, layer: Tensor) -> Tensor:
-        return layer * float(layer[0].numel()) ** -0.5
+        part: Tensor = layer * float(layer[0].numel()) ** -0.5
+        return part
 
 
 class _Heads:

@@ -69,8 +69,8 @@ def package(net: str, network: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package uses names that torchvision has renamed
         reference: nn.Module = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    for i in range(reference.net.N_slices):
-        for name, module in getattr(reference.net, f"slice{i + 1}").named_children():
+    for part in reference.get_submodule("net").children():
+        for name, module in part.named_children():
             module.load_state_dict(network.get_submodule(name).state_dict())
     return reference
 
