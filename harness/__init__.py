@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from preimage.harness.cards import ImageSpec as ImageSpec
     from preimage.harness.cards import ModelCard as ModelCard
     from preimage.harness.cards import Weights as Weights
+    from preimage.harness.classifiers import Classifier as Classifier
     from preimage.harness.datasets import ArrayDataset as ArrayDataset
     from preimage.harness.datasets import Dataset as Dataset
     from preimage.harness.distances import Distance as Distance
@@ -49,6 +50,7 @@ _HOMES = {
     "ArrayDataset": "datasets",
     "BackboneCard": "backbone_cards",
     "Benchmark": "benchmark",
+    "Classifier": "classifiers",
     "Config": "cards",
     "Dataset": "datasets",
     "DatasetCard": "cards",
