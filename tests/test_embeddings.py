@@ -261,47 +261,53 @@ def test_errors_of_the_source_leave_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-WRITER = """
+SLOW = """
 import sys, time
 from pathlib import Path
+import numpy as np
 from preimage.harness.embedding_files import EmbeddingFolder
-from tests.test_embeddings import ROWS, SMALL, gone_through, source
-from preimage.harness.embeddings import embedded
 
 def slow():
-    yield ROWS[:100]
-    print("half", flush=True)
-    time.sleep(60)
-    yield ROWS[100:]
-
-if sys.argv[2] == "slow":
-    EmbeddingFolder(Path(sys.argv[1]) / "embeddings", 10**9).get("a" * 40, ROWS.nbytes, slow)
-else:
-    seen = []
-    folder = EmbeddingFolder(Path(sys.argv[1]) / "embeddings", 10**9)
+    yield np.zeros(10_000, np.float32)
     print("ready", flush=True)
-    sys.stdin.readline()
-    gone_through(embedded(source(seen=seen), SMALL, folder, 8, print))
-    print(len(seen))
+    time.sleep(60)
+
+EmbeddingFolder(Path(sys.argv[1]) / "embeddings", 10**9).get("a" * 40, int(sys.argv[2]), slow)
+"""
+FAST = """
+import sys
+from pathlib import Path
+from tests.test_embeddings import SMALL, embedded, files, gone_through, source
+
+seen = []
+print("ready", flush=True)
+sys.stdin.readline()
+gone_through(embedded(source(seen=seen), SMALL, files(Path(sys.argv[1])), 8, print))
+print(len(seen))
 """
 
 
-def process(folder: Path, how: str) -> subprocess.Popen[str]:
-    """Another process that writes embeddings into the folder; it has begun when this returns."""
-    started = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder), how],
+def process(folder: Path, program: str) -> subprocess.Popen[str]:
+    """Another process that writes embeddings into the folder; it is ready when its first line comes."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(folder), str(ROWS.nbytes)],
         cwd=Path(__file__).resolve().parents[1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def ready(started: subprocess.Popen[str]) -> None:
+    """Wait for the process to begin."""
     assert started.stdout is not None
-    assert started.stdout.readline() == {"slow": "half\n", "fast": "ready\n"}[how]
-    return started
+    assert started.stdout.readline() == "ready\n"
 
 
 def test_processes_that_want_the_same_file_write_it_once(tmp_path: Path) -> None:
-    started = [process(tmp_path, "fast") for _ in range(2)]
+    started = [process(tmp_path, FAST) for _ in range(2)]
+    for one in started:
+        ready(one)
     for one in started:
         assert one.stdin is not None
         one.stdin.write("\n")
@@ -313,7 +319,8 @@ def test_processes_that_want_the_same_file_write_it_once(tmp_path: Path) -> None
 
 
 def test_a_writer_that_is_killed_leaves_nothing_that_is_trusted(tmp_path: Path) -> None:
-    writer = process(tmp_path, "slow")
+    writer = process(tmp_path, SLOW)
+    ready(writer)
     (part,) = (tmp_path / "embeddings").glob(".*.part")
     assert part.stat().st_size == ROWS.nbytes, "so that others count it"
     folder = files(tmp_path, 2 * ROWS.nbytes - 1)
@@ -325,7 +332,9 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_trusted(tmp_path: Path) 
 
 
 def test_one_waits_for_another_that_writes_and_writes_itself_when_that_is_killed(tmp_path: Path) -> None:
-    writer, began = process(tmp_path, "slow"), time.monotonic()
+    writer = process(tmp_path, SLOW)
+    ready(writer)
+    began = time.monotonic()
     watch = subprocess.Popen(["/bin/sh", "-c", f"sleep 0.5; kill -9 {writer.pid}"])
     calls: list[float] = []
 
