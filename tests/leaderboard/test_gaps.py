@@ -46,7 +46,12 @@ def rows_of(ask: Ask, model: str, number: int) -> Block:
     elif request.kind == "feature-comparison":
         near = 10 + rng.normal(0, 0.1, count)
         shares = {name: np.full(count, 0.5) for name in ("kid", "precision", "recall", "density", "coverage")}
-        values = {"images": np.full(count, 40.0), "frechet_train": near, "frechet_val": near * 1.01, **shares}
+        values = {
+            "images": np.full(count, float(request.size)),
+            "frechet_train": near,
+            "frechet_val": near * 1.01,
+            **shares,
+        }
     else:
         values = {"norm": np.ones(count)}
     values["evaluations"] = np.ones(count)
@@ -94,6 +99,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         evaluate(store, run, MEMORISES, Frechet(), "weights", identity="b" * 64)
         evaluate(store, run, GENERALISES, Frechet(), "sizes")
         evaluate(store, run, MEMORISES, Frechet(), "sizes", trained_on=45)
+        for name in (GENERALISES, MEMORISES):
+            evaluate(store, run, name, Overfitting(), "sizes")
+            evaluate(store, run, name, Overfitting(), "weights")
         for name, identity in ((GENERALISES, "a"), (MEMORISES, "b")):
             evaluate(store, run, name, Overfitting(), "distances", identity=identity * 64)
         store.end_run(run)
@@ -116,10 +124,19 @@ def gaps(database: Path, sections: Mapping[tuple[str, str], Section]) -> list[Ga
     return [one for part in contexts[benchmark_path("overfitting")]["data"] for one in part.gaps]
 
 
+def of_suites(figures: list[Gaps]) -> dict[str, list[Gaps]]:
+    found: dict[str, list[Gaps]] = {}
+    for figure in figures:
+        found.setdefault(figure.ranking.removesuffix(".html").split("~~")[2], []).append(figure)
+    return found
+
+
 def test_both_gaps_stand_side_by_side_where_both_were_measured(
     database: Path, sections: dict[tuple[str, str], Section]
 ) -> None:
-    [figure] = gaps(database, sections)  # of suite s alone: in no other are both
+    figures = of_suites(gaps(database, sections))
+    assert figures.keys() == {"s", "weights", "sizes"}  # in no other are both
+    [figure] = figures["s"]
     assert [column.name for column in figure.dots.columns] == ["mre_gap", "frechet_gap/alexnet"]
     assert [line.model.name for line in figure.dots.lines] == [MEMORISES, GENERALISES]
     with Results(database) as results:
@@ -134,13 +151,25 @@ def test_both_gaps_stand_side_by_side_where_both_were_measured(
     assert recovery is not None and features is not None
     assert recovery[1].value > features[1].value + 50
     assert not figure.dots.axis.scale.log and figure.dots.axis.scale.low <= 0
-    assert "features of alexnet, 40 images" in figure.title
+    assert "features of alexnet, 50 images" in figure.title
+
+
+def test_gaps_of_other_weights_have_a_figure_of_their_own_and_those_of_other_counts_have_not(
+    database: Path, sections: dict[tuple[str, str], Section]
+) -> None:
+    figures = of_suites(gaps(database, sections))
+    assert sorted([line.model.name for line in one.dots.lines] for one in figures["weights"]) == [
+        [GENERALISES], [MEMORISES],
+    ]  # fmt: skip
+    [figure] = figures["sizes"]
+    assert len(figure.dots.lines) == 2
+    assert figure.title.endswith("45 to 60 images")
 
 
 def test_the_page_shows_the_figure_with_its_numbers(database: Path, tmp_path: Path) -> None:
     site = build_site(database, tmp_path / "site").parent
     page = Page(site / benchmark_path("overfitting"))
-    assert page.text.count("Gap of recovery errors and of Frechet distances, features of alexnet, 40 images") >= 1
+    assert page.text.count("Gap of recovery errors and of Frechet distances, features of alexnet, 50 images") >= 1
     assert "recovery flagged above 0.10" in page.text and "frechet_gap/alexnet" in page.text
     assert "Gap of recovery errors" not in Page(site / benchmark_path("frechet")).text
     assert "features of alexnet" in Page(site / benchmark_path("frechet")).text
