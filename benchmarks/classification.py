@@ -10,7 +10,6 @@ from preimage.benchmarks.variants import variant
 from preimage.harness.asking import recovery_of_split, require_classes
 from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
 from preimage.harness.options import RecoveryOptions
-from preimage.harness.prediction_requests import predictions_of_split
 from preimage.harness.rows import Rows
 
 
@@ -29,6 +28,8 @@ class Classification(PerDistance[RecoveryOptions]):
     def requests_in_one(self, model: Model, data: Data, options: RecoveryOptions) -> dict[str, Ask]:
         """Test images under every label; of a classifier, what it takes them for."""
         if model.classifies:
+            from preimage.harness.prediction_requests import predictions_of_split
+
             return {"test": predictions_of_split(model, data, "test", options)}
         require_classes(model, data)
         return {"test": recovery_of_split(model, data, "test", options, every_label=True)}
