@@ -397,7 +397,7 @@ def test_a_data_set_at_a_path(verify: Verify, shell: Shell) -> None:
     ("arguments", "said"),
     [
         (("linaer", "recovery"), "unknown model 'linaer'. Did you mean 'linear' or"),
-        (("linear", "recvoery"), "unknown benchmark 'recvoery'. Did you mean 'recovery'?"),
+        (("linear", "recvoery"), "unknown benchmark 'recvoery'. Did you mean 'recovery'"),
         (("slow", "recovery"), "has no score of 'slow' on 'recovery'; it has nothing of that model. Type `preimage run "
                                "-m slow -b recovery` first"),
         (("linear", "outliers"), "of that model it has classification, overfitting, recovery"),
