@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preimage.benchmarks.classification import Classification
-from preimage.benchmarks.frechet import Frechet
-from preimage.benchmarks.goodness_of_fit import GoodnessOfFit
-from preimage.benchmarks.outliers import Outliers
-from preimage.benchmarks.overfitting import Overfitting
-from preimage.benchmarks.recovery import RecoveryBenchmark
-from preimage.harness.hooks import Register, hookimpl
+from preimage.harness.hooks import Deferred, Register, hookimpl
+
+BENCHMARKS = {
+    "recovery": "recovery:RecoveryBenchmark",
+    "overfitting": "overfitting:Overfitting",
+    "goodness-of-fit": "goodness_of_fit:GoodnessOfFit",
+    "classification": "classification:Classification",
+    "outliers": "outliers:Outliers",
+    "frechet": "frechet:Frechet",
+}
 
 
 @hookimpl
 def register_benchmarks(register: Register) -> None:
-    register(RecoveryBenchmark())
-    register(Overfitting())
-    register(GoodnessOfFit())
-    register(Classification())
-    register(Outliers())
-    register(Frechet())
+    for name, home in BENCHMARKS.items():
+        register(name, Deferred(f"preimage.benchmarks.{home}", call=True))
 
 
 @hookimpl

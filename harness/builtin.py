@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from preimage.harness.distances import L2, CrossEntropy, SquaredL2
-from preimage.harness.hooks import Register, hookimpl
-from preimage.harness.solvers.adam import Adam
-from preimage.harness.solvers.encoder import Encoder
-from preimage.harness.solvers.lbfgs import Lbfgs
-from preimage.harness.solvers.rmsprop import RMSprop
+from preimage.harness.hooks import Deferred, Register, hookimpl
 
 
 @hookimpl
@@ -19,7 +15,7 @@ def register_distances(register: Register) -> None:
 
 @hookimpl
 def register_solvers(register: Register) -> None:
-    register(Adam)
-    register(Encoder)
-    register(Lbfgs)
-    register(RMSprop)
+    register("adam", Deferred("preimage.harness.solvers.adam:Adam"))
+    register("encoder", Deferred("preimage.harness.solvers.encoder:Encoder"))
+    register("lbfgs", Deferred("preimage.harness.solvers.lbfgs:Lbfgs"))
+    register("rmsprop", Deferred("preimage.harness.solvers.rmsprop:RMSprop"))

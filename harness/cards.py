@@ -223,6 +223,11 @@ def read_card(path: Path) -> ModelCard:
     return card_from(read_table(path), source=f"card {str(path)!r}", folder=path.resolve().parent)
 
 
+def plain_yaml(text: str) -> Any:
+    """What a YAML text says, as plain data; by libyaml where it is there, which is ten times faster."""
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def read_table(path: Path) -> dict[str, Any]:
     """The fields that a card's YAML file holds. Raises CardError where it is missing or holds no table."""
     try:
@@ -230,7 +235,7 @@ def read_table(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(f"cannot read the card {str(path)!r}: {error}. Give the path of a YAML file") from error
     try:
-        settings = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        settings = plain_yaml(text)
     except yaml.YAMLError as error:
         raise CardError(f"the card {str(path)!r} is not YAML: {error}") from error
     if not isinstance(settings, dict):

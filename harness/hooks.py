@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pluggy
@@ -52,6 +53,26 @@ class Hooks:
     @hookspec
     def register_commands(self, cli: Any) -> None:
         """Verbs of the command line: ``cli.add_command(...)`` on the click group it is handed."""
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A thing named by import string, ``"package.module:name"``, imported when it is first asked for.
+
+    ``register(name, Deferred(...))``: hook modules use it for what listing models does not need. call: the name is of a
+    class or function that makes the thing.
+    """
+
+    target: str
+    call: bool = False
+
+    def get(self) -> Any:
+        """The thing itself."""
+        import importlib
+
+        module, _, attribute = self.target.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        return found() if self.call else found
 
 
 def lazy(target: str) -> Callable[..., Any]:

@@ -20,7 +20,7 @@ from preimage.harness.cards import DatasetCard, Family, ImageSpec, ModelCard
 from preimage.harness.derived_names import HUB, base_name, derivation
 from preimage.harness.distances import DistanceCard, WeightedSum, terms
 from preimage.harness.errors import DuplicateName, PluginError, PreimageError, UnknownName, UsageError
-from preimage.harness.hooks import Hooks
+from preimage.harness.hooks import Deferred, Hooks
 
 if TYPE_CHECKING:
     import click
@@ -40,10 +40,10 @@ class Catalogue(Generic[T]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._things: dict[str, T] = {}
+        self._things: dict[str, T | Deferred] = {}
         self._owners: dict[str, str] = {}
 
-    def add(self, name: str, thing: T, owner: str) -> None:
+    def add(self, name: str, thing: T | Deferred, owner: str) -> None:
         """Raises DuplicateName, naming both plug-ins, where the name is taken."""
         if name in self._things:
             first = self._owners[name]
@@ -60,7 +60,10 @@ class Catalogue(Generic[T]):
     def __getitem__(self, name: str) -> T:
         if name not in self._things:
             raise UnknownName(self.kind, name, self._things)
-        return self._things[name]
+        found = self._things[name]
+        if isinstance(found, Deferred):
+            found = self._things[name] = found.get()
+        return found  # type: ignore[return-value]  # a deferred thing is one of the catalogue's
 
     def __contains__(self, name: object) -> bool:
         return name in self._things

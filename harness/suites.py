@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from preimage.harness.cards import plain_yaml
 from preimage.harness.errors import UsageError
 
 
@@ -50,7 +51,7 @@ _COLUMNS = ("suite", "model", "dataset", "benchmark", "metric", "value", "source
 def read_suite(path: Path) -> Suite:
     """The suite in a YAML file. Raises UsageError where it is none."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read the suite {str(path)!r}: {error}") from error
     if not isinstance(data, dict) or "name" not in data or not isinstance(data.get("benchmarks"), dict):

@@ -125,7 +125,8 @@ def write(card: dict[str, Any], network: TimmNetwork, minutes: float, out: Path)
         "weights": {"uri": f"package://preimage.adapters.timm_classifier/{path.name}", "sha256": digest},
         "training": card["training"] | {"test_accuracy": round(share, 4), "minutes": round(minutes, 1)},
     }
-    (out / f"{card['name']}.yaml").write_text(yaml.safe_dump(finished, sort_keys=False, width=120, default_flow_style=None), encoding="utf-8")
+    text = yaml.safe_dump(finished, sort_keys=False, width=120, default_flow_style=None)
+    (out / f"{card['name']}.yaml").write_text(text, encoding="utf-8")
     print(f"{path}: {path.stat().st_size} bytes, sha256 {digest}, {share:.4f} of test images, {minutes:.1f} minutes")
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from preimage.harness.requests import ModelMetric, Recovery
 from preimage.harness.rows import Block
 from preimage.harness.solvers.encoder import Encoder
 from preimage.harness.solvers.energy import RecoveryEnergy
+from preimage.harness.solvers.interface import Solver
 from preimage.harness.solvers.metric import MetricPreconditioner
 from preimage.harness.solvers.minimise import Minimum, best_of, minimise
 from preimage.harness.solvers.outcome import Outcome
@@ -163,7 +165,7 @@ def _best_of_restarts(
     if first is not None:
         distance = world.distance(first.distance, first.distance_identity)
         first_energy = energy_in(distance, first.metric)
-        solver = dataclasses.replace(solver, steps=solver.steps - first.steps)
+        solver = _with_steps(solver, solver.steps - first.steps)
     runs = []
     for restart in range(request.restarts):
         streams = Streams([seed_of(request.seed, "start", restart, i) for i in targets.indices], world.device)
@@ -176,12 +178,18 @@ def _best_of_restarts(
 
         spent = torch.zeros(len(start), dtype=torch.int64, device=start.device)
         if first is not None and first_energy is not None:
-            begun = dataclasses.replace(request.solver, steps=first.steps)
+            begun = _with_steps(request.solver, first.steps)
             found = minimise(first_energy, begun, start, projection=project, redraw=redraw, streams=streams)
             start, spent = found.code, found.evaluations
         run = minimise(energy, solver, start, projection=project, redraw=redraw, streams=streams)
         runs.append(run._replace(evaluations=run.evaluations + spent))
     return best_of(runs)
+
+
+def _with_steps(solver: Solver[Any], steps: int) -> Solver[Any]:
+    settings: Any = solver  # a frozen dataclass, which its protocol cannot say
+    changed: Solver[Any] = dataclasses.replace(settings, steps=steps)
+    return changed
 
 
 def _nearest_starts(

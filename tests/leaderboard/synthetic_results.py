@@ -222,7 +222,7 @@ def evaluate(
 
 def made_up_block(card: ModelCard, ask: Ask, number: int) -> Block:
     """Rows of lognormal errors around the model's level."""
-    request: Any = ask.request
+    request: Any = getattr(ask.request, "of", ask.request)  # a rescoring is made up as its recovery is
     first, labels = number * request.block, range(10) if request.label == "every" else [-1]
     rng = np.random.default_rng([zlib.crc32(f"{card.name}{request.images}".encode()), number])
     level, train, own = LEVELS.get(card.name, (0.03, 0.9, 0.2))

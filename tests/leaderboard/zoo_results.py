@@ -169,7 +169,7 @@ def measure(
 
 def block_of(card: ModelCard, ask: Ask, number: int) -> Block:
     """Rows around a level that the card sets, codes whose norms follow a standard normal prior or lie outside it."""
-    request: Any = ask.request
+    request: Any = getattr(ask.request, "of", ask.request)  # a rescoring is made up as its recovery is
     first, labels = number * request.block, range(10) if request.label == "every" else [-1]
     rng = np.random.default_rng([zlib.crc32(f"{card.name}{request.images}{request.operator}".encode()), number])
     split = "samples" if isinstance(request.images, Samples) else request.images.split
