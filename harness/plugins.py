@@ -79,7 +79,7 @@ class Catalogue(Generic[T]):
         return self._owners[name]
 
     def items(self) -> list[tuple[str, T]]:
-        return [(name, self._things[name]) for name in self]
+        return [(name, self[name]) for name in self]
 
 
 @dataclass(frozen=True)

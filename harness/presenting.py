@@ -71,7 +71,8 @@ def _refusals(card: ModelCard, world: World) -> list[tuple[str, str]]:
         try:
             asks = benchmark.requests(world.model(card.name), world.data(card.dataset), benchmark.options())
             evaluations = sum(ask.request.evaluations(ask.count) for ask in asks.values())
-            text = f"scores it: {sum(a.count for a in asks.values()):,} images, at most {evaluations:,} evaluations"
+            own = [ask for ask in asks.values() if not any(count is None for _, count in ask.request.needs())]
+            text = f"scores it: {sum(ask.count for ask in own):,} images, at most {evaluations:,} evaluations"
         except Refused as refusal:
             text = f"refuses it: {refusal}"
         except PreimageError as error:

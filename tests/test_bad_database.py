@@ -16,8 +16,8 @@ from tests.tiny_world import Shell
 from tests.tiny_world import shell as shell
 
 COMMAND = ("-b", "recovery", "-m", "tiny-good", "--set", "block=2", "--set", "solver.steps=20")
-BLOCKS = {"metric": 1, "recovery": 16}
-"""How many blocks COMMAND measures: the metric, and 16 test images and 16 samples by twos."""
+BLOCKS = {"metric": 1, "recovery": 16, "rescored": 16}
+"""How many blocks COMMAND measures: the metric, and 16 test images and 16 samples by twos, recovered and rescored."""
 
 
 def blocks(shell: Shell) -> dict[str, int]:

@@ -152,7 +152,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(shell: Shell) -> None:
     assert ended.status == 0
     assert "tiny/test" in ended.said
     assert "its own samples" in ended.said
-    assert "3 requests, 3 blocks to measure" in ended.said
+    assert "5 requests, 5 blocks to measure" in ended.said
     assert "refused: tiny-good / classification: unconditional" in ended.said
     assert sorted(path.name for path in shell.folder.iterdir()) == before
 
@@ -161,7 +161,7 @@ def test_a_dry_run_after_the_run_has_nothing_left(shell: Shell) -> None:
     assert shell.run(*RUN).status == 0
     before = shell.query("SELECT * FROM run")
     ended = shell.run(*RUN, "--dry-run")
-    assert "3 requests, 0 blocks to measure, at most 0 generator evaluations" in ended.said
+    assert "5 requests, 0 blocks to measure, at most 0 generator evaluations" in ended.said
     assert shell.query("SELECT * FROM run") == before
 
 

@@ -18,7 +18,7 @@ from tests.plugin_files import small_world
 from tests.test_run import preimage
 
 FIXED = ("solver=adam", "solver.steps=7", "solver.patience=0", "restarts=2", "draws=3")
-CONVERGING = ("solver=lbfgs", "solver.steps=60", "solver.metric=false")
+CONVERGING = ("solver=lbfgs", "solver.steps=60", "solver.metric=false", "scored_in=[]")
 BENCHMARKS = ("recovery", "overfitting", "classification")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,22 @@ def images_of(plugin: Path, database: Path, model: str, role: str, split: str) -
     label = torch.from_numpy(rows.label) if rows.label[0] >= 0 else None
     with torch.no_grad():
         return world.generator(model).decode(torch.from_numpy(codes.copy()), label, space="z"), targets
+
+
+def test_rescored_rows_are_verified_from_stored_codes(plugin: Path, tmp_path: Path, capsys: Any) -> None:
+    database = tmp_path / "a.db"
+    assert run(plugin, database, "-b", "recovery", "-m", "curved", "-m", "near") == 0
+    verify = ("verify", "*", "recovery", "-n", "12", "--plugin", str(plugin), "--db", str(database))
+    capsys.readouterr()
+    assert preimage(*verify, "--json") == 0
+    for one in json.loads(capsys.readouterr().out):
+        assert one["verdict"] == "identical"
+        assert {"test in lpips-alex", "floor in lpips-alex"} <= {role["role"] for role in one["roles"]}
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("UPDATE row_value SET value = value * 1.5 WHERE name = 'distance' AND block IN (SELECT b.id FROM "
+                   "block b JOIN request r ON r.key = b.request WHERE r.kind = 'rescored')")  # fmt: skip
+        db.commit()
+    assert preimage(*verify) == 1
 
 
 @pytest.mark.parametrize("model", ["linear", "curved", "near"])

@@ -26,7 +26,8 @@ OURS = [name for name in REGISTRY.suites if REGISTRY.suites.owner(name) == "prei
 def options(suite: str, benchmark: str) -> Any:
     """What a benchmark of a suite runs with."""
     kind = REGISTRY.benchmarks[benchmark].options
-    known = {name: value for name, value in REGISTRY.suites[suite].options.items()}
+    own = kind.__dataclass_fields__
+    known = {name: value for name, value in REGISTRY.suites[suite].options.items() if name.partition(".")[0] in own}
     settings = merged(known, REGISTRY.suites[suite].benchmarks[benchmark])
     return options_from(kind, settings, REGISTRY.solvers, source=suite)
 
@@ -55,10 +56,12 @@ def test_the_published_protocols_are_those_of_the_papers() -> None:
 
     creswell = options("creswell2018", "recovery")
     assert (creswell.penalty, creswell.restarts, creswell.draws, creswell.limit) == (0.01, 1, 1, 500)
+    assert (creswell.distance, creswell.further_distances) == ("cross-entropy", ())
     assert creswell.solver == RMSprop(lr=0.01, steps=5000, tolerance=1e-4, patience=100)
 
     for benchmark in ("recovery", "classification", "outliers"):
         intriguing = options("intriguing", benchmark)
+        assert (intriguing.distance, intriguing.further_distances) == ("squared-l2", ("lpips-alex",))
         assert (intriguing.restarts, intriguing.draws, intriguing.limit) == (4, 500, 1000)
         assert intriguing.solver == Adam(lr=0.05, steps=750, schedule="cosine", patience=0)
 
@@ -86,7 +89,7 @@ def printed(folder: Path) -> Iterator[tuple[str, str, str, str, float]]:
                 if "n" in row:
                     metric = f"share_{column}/{row['n']}"
                 if suite == "creswell2018":
-                    metric, dataset = "mse", RENAMED[column]
+                    metric, dataset = "mse/cross-entropy", RENAMED[column]
                 yield suite, row["model"], dataset, metric, float(text)
 
 

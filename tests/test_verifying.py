@@ -31,7 +31,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the small world and a database of three benchmarks on it, in blocks of 16; left as it is."""
     folder = tmp_path_factory.mktemp("measured")
     models = [word for name in NAMES for word in ("-m", name)]
-    few = ("--limit", "20", "--set", "block=16", "--set", "solver.steps=20", "--workers", "1")
+    few = ("--limit", "20", "--set", "block=16", "--set", "solver.steps=20", "--set", "scored_in=[]", "--workers", "1")
     plugin, database = str(small_world(folder)), str(folder / "preimage.db")
     assert preimage("run", *models, *MEASURED, *few, "--plugin", plugin, "--db", database) == 0
     return folder
