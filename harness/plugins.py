@@ -63,7 +63,7 @@ class Catalogue(Generic[T]):
         found = self._things[name]
         if isinstance(found, Deferred):
             found = self._things[name] = found.get()
-        return found  # type: ignore[return-value]  # a deferred thing is one of the catalogue's
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self._things
