@@ -54,6 +54,17 @@ def images_of(plugin: Path, database: Path, model: str, role: str, split: str) -
         return world.generator(model).decode(torch.from_numpy(codes.copy()), label, space="z"), targets
 
 
+def test_a_run_stores_what_networks_do_to_images_first(plugin: Path, tmp_path: Path) -> None:
+    database = tmp_path / "a.db"
+    assert run(plugin, database, "-b", "recovery", "-m", "near") == 0
+    through: Any = distance("lpips-alex")
+    with Results(database) as results:
+        assert results.query("SELECT * FROM network") == [{"identity": through.identity, "rule": through.rule}]
+        asked = {row["id"] for row in results.query(
+            "SELECT DISTINCT json_extract(description, '$.distance_identity') AS id FROM request")}  # fmt: skip
+    assert through.identity in asked and "resized bilinearly to 64" in through.rule
+
+
 def test_rescored_rows_are_verified_from_stored_codes(plugin: Path, tmp_path: Path, capsys: Any) -> None:
     database = tmp_path / "a.db"
     assert run(plugin, database, "-b", "recovery", "-m", "curved", "-m", "near") == 0
@@ -206,6 +217,14 @@ def test_the_last_distance_starts_where_the_first_has_ended(plugin: Path, tmp_pa
     first, _ = measured(tmp_path / "first.db", "curved", "recovery", "test in lpips-alex")
     both, _ = measured(tmp_path / "both.db", "curved", "recovery", "test")
     np.testing.assert_allclose(both["distance"], first["distance"], atol=1e-6)
+
+
+def test_a_plan_tells_the_distances_apart(plugin: Path, tmp_path: Path, capsys: Any) -> None:
+    assert run(plugin, tmp_path / "a.db", "-b", "recovery", "-m", "near", "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (rescored,) = [line for line in lines if "rescored" in line and "squares/test" in line]
+    (found,) = [line for line in lines if "neighbours" in line and "squares/test" in line]
+    assert "squares/test, lpips-alex" in rescored and "," not in found
 
 
 @pytest.mark.parametrize(

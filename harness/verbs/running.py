@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from preimage.harness.world import World
 
 
+DEFAULT_DISTANCE = "squared-l2"
+"""What goes without saying where requests are told."""
+
+
 @click.command()
 @click.argument("suite", required=False)
 @click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="a model's name, or a shell glob")
@@ -280,6 +284,8 @@ def images_of(request: Any) -> str:
     label = " under every label" if getattr(request, "label", "") == "every" else ""
     operator = getattr(getattr(request, "operator", None), "name", "identity")
     label += "" if operator == "identity" else f", {operator}"
+    distance = getattr(request, "distance", DEFAULT_DISTANCE)
+    label += "" if distance == DEFAULT_DISTANCE else f", {distance}"
     return f"{images.dataset}/{images.split}{label}" if isinstance(images, Split) else f"its own samples{label}"
 
 
