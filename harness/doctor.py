@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from sqlite_utils import Database
 
+from preimage.harness.backbone_cards import BackboneCard
 from preimage.harness.cards import DatasetCard, ModelCard
 from preimage.harness.errors import PreimageError, StoreError, WeightsError
 from preimage.harness.plugins import Registry, Sources
@@ -75,7 +76,9 @@ def examine(database: Path, sources: Sources, environ: Mapping[str, str], *, ver
         yield Finding("plug-ins", "broken", str(error), "correct it: nothing can be listed or run until then")
         return
     yield from plugins(registry)
-    yield from weights([card for _, card in registry.models.items()], verify=verify)
+    cards: list[ModelCard | BackboneCard] = [card for _, card in registry.models.items()]
+    cards += [card for _, card in registry.backbones.items()]
+    yield from weights(cards, verify=verify)
     yield from datasets(registry)
 
 
@@ -234,7 +237,7 @@ def plugins(registry: Registry) -> Iterator[Finding]:
     yield Finding("plug-ins", "ok", f"{loaded} loaded, {len(registry.models)} models")
 
 
-def weights(cards: Sequence[ModelCard], *, verify: bool) -> Iterator[Finding]:
+def weights(cards: Sequence[ModelCard | BackboneCard], *, verify: bool) -> Iterator[Finding]:
     """Weights that are not in place. verify: read them all and compare their sha256 with the cards'."""
     from preimage.harness.weights import here, locate
 
@@ -245,12 +248,12 @@ def weights(cards: Sequence[ModelCard], *, verify: bool) -> Iterator[Finding]:
         wanted = card.weights if verify else replace(card.weights, sha256=None)
         try:
             if here(wanted) is None:
-                advice = "it is downloaded when the model is first used"
+                advice = f"it is downloaded when it is first used; now: preimage fetch {card.name}"
                 yield Finding(f"weights of {card.name}", "missing", f"{wanted.uri} is not in the cache", advice)
                 continue
             locate(wanted, offline=True)
         except WeightsError as error:
-            yield Finding(f"weights of {card.name}", "broken", str(error), "only this model fails")
+            yield Finding(f"weights of {card.name}", "broken", str(error), "only what uses it fails")
         else:
             placed += 1
             verified += wanted.sha256 is not None

@@ -216,6 +216,7 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert states == {"weights": "ok", "weights of gone": "broken", "weights of package": "broken",
                       "weights of hub": "missing"}  # fmt: skip
     assert "hf://nobody/nothing@main/w.pt is not in the cache" in found["weights of hub"].seen
+    assert found["weights of hub"].advice.endswith("now: preimage fetch hub")
     verified = by_name(doctor.weights(cards, verify=True))
     assert verified["weights of changed"].state == "broken"
     assert right in verified["weights of changed"].seen
