@@ -18,7 +18,7 @@ CHUNK = 500
 """Blocks copied between two calls of the progress."""
 TABLES = frozenset(
     ("run", "model", "benchmark", "reported", "request", "block", "row", "row_value", "picture", "evaluation")
-) | {"metric_score"}
+) | {"metric_score", "network"}
 _GROUP = ("model", "dataset", "benchmark", "suite")
 
 
@@ -48,6 +48,7 @@ class Join:
         """Take all of it. Raises MergeConflict, StoreError for an input that contradicts itself."""
         runs = self._runs()
         self._requests()
+        self._rules()
         shared, differing = self._shared_blocks()
         blocks = self._new_blocks()
         self._newest("reported", "0", "model")
@@ -85,6 +86,13 @@ class Join:
         self.db.execute(
             f"INSERT INTO main.request ({columns}) SELECT {columns} FROM theirs.request "
             "WHERE key NOT IN (SELECT key FROM main.request)"
+        )
+
+    def _rules(self) -> None:
+        """Of two rules of one identity, which a plug-in may give, the greater stays, whatever the order of inputs."""
+        self.db.execute(
+            "INSERT INTO main.network (identity, rule) SELECT identity, rule FROM theirs.network WHERE true "
+            "ON CONFLICT (identity) DO UPDATE SET rule = max(rule, excluded.rule)"
         )
 
     def _shared_blocks(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import Protocol
 from preimage.harness.benchmark import MetricInfo, Score, scored
 from preimage.harness.errors import NotFiniteRows, StoreError
 from preimage.harness.failures import Failure
+from preimage.harness.options import distances_named, extractor_named
 from preimage.harness.plan import Evaluation, Plan, Work
 from preimage.harness.requests import Request
 from preimage.harness.store import Store
@@ -69,6 +70,7 @@ class Run:
         for evaluation in self.plan.evaluations:
             self.store.add_model(evaluation.card, evaluation.key)
             self.store.add_benchmark(evaluation.benchmark)
+        self._note_rules(world)
         with measurer(workers, world, sum(len(work.missing) for work in self.plan.work)) as measure:
             for stage in self.plan.stages:
                 self._begin(stage)
@@ -80,6 +82,18 @@ class Run:
         for evaluation in self._waiting:
             evaluation.status, evaluation.reason = "stopped", "the run stopped at the first failure"
         return self.report
+
+    def _note_rules(self, world: World) -> None:
+        """Store what the distances and extractors that options name do to images first."""
+        seen: dict[str, str] = {}
+        for options in (evaluation.options for evaluation in self.plan.evaluations):
+            extractor = extractor_named(options)
+            networks: list[object] = [world.distance(name) for name in distances_named(options)]
+            for network in networks if extractor is None else [*networks, world.backbone(extractor)]:
+                seen[getattr(network, "identity", "")] = getattr(network, "rule", "")
+        for identity, rule in seen.items():
+            if identity and rule:
+                self.store.add_rule(identity, rule)
 
     def _begin(self, stage: Sequence[Work]) -> None:
         """Note a stage's requests, and which of them cannot be measured because what they build on is broken."""

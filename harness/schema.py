@@ -88,7 +88,13 @@ def paired_comparisons_and_figures_of_papers(db: Database) -> None:
     db.execute("DROP TABLE reported_1")
 
 
-VERSION = 2
+@MIGRATIONS()
+def what_networks_do_to_images_first(db: Database) -> None:
+    """Version 3: by the identity of a distance or an extractor, in a line, how it makes images ready."""
+    db.execute("CREATE TABLE network (identity TEXT PRIMARY KEY, rule TEXT NOT NULL) STRICT")
+
+
+VERSION = 3
 """How many migrations there are; kept in the file as ``PRAGMA user_version``."""
 
 

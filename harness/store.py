@@ -130,6 +130,11 @@ class Store(Results):
             }
             self._table("benchmark").upsert(row, pk="name")
 
+    def add_rule(self, identity: str, rule: str) -> None:
+        """Store what the distance or extractor of that identity does to images first, so that pages can say it."""
+        with self._writing():
+            self._table("network").insert({"identity": identity, "rule": rule}, ignore=True)
+
     def add_request(self, request: Request) -> None:
         """Store what a request names, once."""
         with self._writing():

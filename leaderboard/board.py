@@ -50,7 +50,7 @@ class Line:
 class Board:
     """One table: the models that one protocol (benchmark version and options) has scored.
 
-    seen: what their images were seen through, by name.
+    seen: what their images were seen through, by name. ready: what these do to images first, by name.
     """
 
     options: Mapping[str, Any]
@@ -60,6 +60,15 @@ class Board:
     flagged: bool
     version: int
     seen: Mapping[str, str]
+    ready: Mapping[str, str]
+
+    @property
+    def looks(self) -> list[str]:
+        """What images were seen through, a line each: a network's name, the beginning of its hash, its rule."""
+        return [
+            f"{name} ({what[:12]})" + (f": {self.ready[name]}" if name in self.ready else "")
+            for name, what in self.seen.items()
+        ]
 
     @property
     def first(self) -> Metric:
@@ -124,7 +133,8 @@ def _board(entries: Sequence[Entry], paired: Paired) -> Board:
         for entry, rank, bracket in zip(ordered, ranks, _brackets(groups), strict=True)
     )
     flagged, version = benchmark.name == "overfitting", entries[0].evaluation.version
-    return Board(entries[0].evaluation.options, columns, lines, axis, flagged, version, _seen(entries))
+    ready = {name: rule for entry in entries for name, rule in entry.rules.items()}
+    return Board(entries[0].evaluation.options, columns, lines, axis, flagged, version, _seen(entries), ready)
 
 
 def _place(entry: Entry, first: Metric) -> tuple[bool, float, str]:

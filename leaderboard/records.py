@@ -85,7 +85,7 @@ class ModelRecord:
 class Entry:
     """A benchmark applied to a model, with its figures in the order of columns.
 
-    seen: what its images were seen through, by name (see `seen_through`).
+    seen: what its images were seen through, by name (see `seen_through`). rules: what these do to images first, by name.
     """
 
     evaluation: StoredEvaluation
@@ -93,6 +93,7 @@ class Entry:
     benchmark: BenchmarkRecord
     figures: Mapping[str, Figure]
     seen: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,15 @@ def read_records(results: Results) -> Records:
     entries = []
     evaluations = results.evaluations()
     seen = seen_through(results, evaluations)
+    rules = {row["identity"]: row["rule"] for row in results.query("SELECT identity, rule FROM network")}
     for evaluation in evaluations:
         benchmark = benchmarks.get(evaluation.benchmark) or BenchmarkRecord(evaluation.benchmark, "", {})
         mine = found.get((evaluation.model, evaluation.dataset, evaluation.benchmark, evaluation.suite), [])
         figures = {row["metric"]: _figure(row, benchmark) for row in mine}
         ordered = {name: figures[name] for name in sorted(figures, key=benchmark.order)}
-        entries.append(Entry(evaluation, models[evaluation.model], benchmark, ordered, seen[evaluation.id]))
+        mine_seen = seen[evaluation.id]
+        done = {name: rules[what] for name, what in mine_seen.items() if what in rules}
+        entries.append(Entry(evaluation, models[evaluation.model], benchmark, ordered, mine_seen, done))
     reported = results.query("SELECT * FROM reported ORDER BY benchmark, suite, dataset, model, metric, source")
     return Records(tuple(models.values()), tuple(entries), tuple(scores), tuple(reported))
 

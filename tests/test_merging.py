@@ -301,6 +301,17 @@ def test_a_model_that_could_not_be_loaded_does_not_replace_one_that_was(
             assert [model["card"]["tags"] for model in results.models()] == [["a.db"]]
 
 
+def test_rules_of_networks_are_joined_in_any_order(tmp_path: Path) -> None:
+    for name, rules in (("a.db", {"1": "as it is", "2": "first"}), ("b.db", {"2": "second", "3": "resized"})):
+        with Store(tmp_path / name) as store:
+            for identity, rule in rules.items():
+                store.add_rule(identity, rule)
+    for order in (("a.db", "b.db"), ("b.db", "a.db")):
+        merge([tmp_path / name for name in order], tmp_path / f"out-{order[0]}")
+        joined = content(tmp_path / f"out-{order[0]}")["network"]
+        assert joined == [("1", "as it is"), ("2", "second"), ("3", "resized")]
+
+
 def first_version(path: Path, old: Path) -> None:
     """The content of a database as version 1 would hold it."""
     with closing(sqlite3.connect(old)) as connection:

@@ -96,7 +96,7 @@ def test_tables_are_strict_and_joined_by_foreign_keys(store: Store) -> None:
 
 
 def test_migrations_are_recorded_and_counted(store: Store) -> None:
-    names = ["first_tables", "paired_comparisons_and_figures_of_papers"]
+    names = ["first_tables", "paired_comparisons_and_figures_of_papers", "what_networks_do_to_images_first"]
     assert [m.name for m in MIGRATIONS.applied(store.db)] == names
     assert len(MIGRATIONS.applied(store.db)) == VERSION
     assert MIGRATIONS.pending(store.db) == []

@@ -33,6 +33,8 @@ SETS = Data("tiny", SHAPE, 0, {"train": 60, "test": 60}, {"train": "1" * 64, "te
 MEMORISES, GENERALISES = "memorises", "generalises"
 TRAIN = {MEMORISES: 0.1, GENERALISES: 1.0}
 """Recovery error of training images over that of unseen ones."""
+RULE = "resized to 64"
+"""What the network of identity aaa does to images first; that of bbb was stored before rules were."""
 
 
 def rows_of(ask: Ask, model: str, number: int) -> Block:
@@ -104,6 +106,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             evaluate(store, run, name, Overfitting(), "weights")
         for name, identity in ((GENERALISES, "a"), (MEMORISES, "b")):
             evaluate(store, run, name, Overfitting(), "distances", identity=identity * 64)
+        store.add_rule("a" * 64, RULE)
         store.end_run(run)
         yield path
 
@@ -173,6 +176,18 @@ def test_the_page_shows_the_figure_with_its_numbers(database: Path, tmp_path: Pa
     assert "recovery flagged above 0.10" in page.text and "frechet_gap/alexnet" in page.text
     assert "Gap of recovery errors" not in Page(site / benchmark_path("frechet")).text
     assert "features of alexnet" in Page(site / benchmark_path("frechet")).text
+
+
+def test_boards_print_what_images_were_seen_through(
+    database: Path, sections: dict[tuple[str, str], Section], tmp_path: Path
+) -> None:
+    told = {board.looks[0] for board in sections["frechet", "weights"].boards}
+    assert told == {f"extractor alexnet (aaaaaaaaaaaa): {RULE}", "extractor alexnet (bbbbbbbbbbbb)"}
+    assert "images of each set (50)" in sections["frechet", "s"].boards[0].looks
+    site = build_site(database, tmp_path / "site").parent
+    for path in (sections["frechet", "s"].page, benchmark_path("frechet")):
+        text = Page(site / path).text
+        assert f"extractor alexnet (aaaaaaaaaaaa): {RULE}" in text and "images of each set (50)" in text
 
 
 def names(section: Section) -> list[list[str]]:
