@@ -10,7 +10,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from preimage.harness.backbone_cards import BackboneCard
-from preimage.harness.errors import CardError, WeightsError
+from preimage.harness.errors import CardError, UsageError, WeightsError
 from preimage.harness.hooks import lazy
 from preimage.harness.weights import here
 
@@ -74,6 +74,15 @@ def load_backbone(card: BackboneCard, *, offline: bool = False) -> Backbone:
             raise
         raise WeightsError(f"backbone {card.name!r}: {error}. {_advice(card)}") from error
     return loaded
+
+
+def check_channels(images: Tensor, what: str) -> None:
+    """Raises UsageError unless these are images of one or three channels, [n, c, h, w]."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise UsageError(
+            f"{what} takes images [n, c, h, w] of one channel or three, not {list(images.shape)}. Choose a distance or "
+            "an extractor without a backbone, e.g. squared-l2, or give images of one or three channels"
+        )
 
 
 def lastingly(make: Callable[[], T]) -> T:

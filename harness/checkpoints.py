@@ -6,25 +6,32 @@ import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from preimage.harness.errors import WeightsError
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of the file by name, on the CPU. Raises WeightsError where it is none, or holds something else."""
+def held_in(path: Path) -> object:
+    """What the file holds, on the CPU. Raises WeightsError where it cannot be read without running code of it."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        said = str(error).strip().split("\n")[0]
+        held: object = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes that are no checkpoint, or a damaged one, may raise anything
+        said = str(error).strip().split("\n")[0].rstrip(".")
+        if isinstance(error, pickle.UnpicklingError):  # torch's words tell how to run its code
+            said = "it is damaged, or holds objects beside tensors, and no code of a checkpoint is run"
         raise WeightsError(
-            f"cannot read the weights {str(path)!r}: {type(error).__name__}: {said}. Give a .safetensors file, or a "
-            ".pth file that holds tensors alone"
+            f"cannot read the weights {str(path)!r}: {type(error).__name__}{said and ': '}{said}. Give a .safetensors "
+            "file, or a .pth file that holds tensors alone"
         ) from error
+    return held
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of the file by name. Raises WeightsError where it cannot be read, or holds something else."""
+    held = held_in(path)
     if not isinstance(held, dict) or not all(isinstance(name, str) for name in held):
         raise WeightsError(
             f"the weights {str(path)!r} hold {type(held).__name__}, not a table of tensors by name. Save a module's "

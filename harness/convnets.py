@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preimage.harness.backbone_cards import BackboneCard
-from preimage.harness.backbones import Backbone, lastingly
+from preimage.harness.backbones import Backbone, check_channels, lastingly
 from preimage.harness.checkpoints import read_tensors
 from preimage.harness.errors import WeightsError
 from preimage.harness.weights import locate
@@ -91,7 +91,8 @@ class ConvNet(Backbone):
         return self.layers(images)[-1].mean(dim=(2, 3))
 
     def _ready(self, images: Tensor) -> Tensor:
-        """Images in the network's size, channels and scale, in the network's dtype."""
+        """Images in the network's size, channels and scale, in the network's dtype. Raises UsageError."""
+        check_channels(images, f"backbone {self.name!r}")
         self._follow(images)
         x = images.to(self.shift.dtype)
         height, width = x.shape[2:]

@@ -150,7 +150,7 @@ class WeightedSum:
 def terms(name: str) -> list[tuple[float, str]]:
     """The weights and names that a sum's name says: ``squared-l2+0.1*lpips-alex``; one term for any other name.
 
-    Raises UsageError for a weight that is not a positive number.
+    Raises UsageError for a weight that is not a positive number, and for an empty part.
     """
     found = []
     for term in name.split("+"):
@@ -159,6 +159,10 @@ def terms(name: str) -> list[tuple[float, str]]:
             factor = float(weight) if star else 1.0
         except ValueError:
             factor = 0.0
+        if not part.strip() and "+" in name:
+            raise UsageError(
+                f"distance {name!r}: a part of the sum is empty. Write it as e.g. squared-l2+0.1*lpips-alex"
+            )
         if not 0 < factor < float("inf"):
             raise UsageError(
                 f"distance {name!r}: the weight {weight!r} is not a positive number. "

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from preimage.harness import timm_networks
 from preimage.harness.backbone_cards import BackboneCard
-from preimage.harness.backbones import Backbone
+from preimage.harness.backbones import Backbone, check_channels
 from preimage.harness.checkpoints import read_tensors
 from preimage.harness.errors import WeightsError
 from preimage.harness.weights import here, locate
@@ -47,7 +47,8 @@ class InceptionV3(Backbone):
         self.identity = digest.hexdigest()
 
     def features(self, images: Tensor) -> Tensor:
-        """What the last layer sees: the last map's mean over positions, [n, 2048]."""
+        """What the last layer sees: the last map's mean over positions, [n, 2048]. Raises UsageError."""
+        check_channels(images, f"backbone {self.name!r}")
         if next(self.network.parameters()).device != images.device:
             with torch.inference_mode(False):
                 self.network.to(images.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from preimage.harness.cards import Config, Weights
+from preimage.harness.checkpoints import held_in
 from preimage.harness.classifiers import Classifier
 from preimage.harness.errors import CardError, WeightsError
 from preimage.harness.options import guess
@@ -100,20 +100,7 @@ def read_tensors(path: Path) -> tuple[Config, Mapping[str, Tensor]]:
     What training wraps around them (``{"state_dict": ...}``, ``module.`` before names) is taken off. Raises
     WeightsError for a file that is something else.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        loaded = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise WeightsError(
-            f"cannot read tensors from {str(path)!r}: {type(error).__name__}: {str(error).splitlines()[0]}. Give a "
-            ".safetensors file, or a checkpoint of torch that holds nothing but tensors"
-        ) from error
+    loaded = held_in(path)
     for key in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]

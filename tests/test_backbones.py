@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from preimage.harness.backbone_cards import BackboneCard
 from preimage.harness.backbones import LOADERS, Backbone, load_backbone
 from preimage.harness.cards import Weights
 from preimage.harness.convnets import ARCHITECTURES, ConvNet
-from preimage.harness.errors import CardError, WeightsError
+from preimage.harness.errors import CardError, UsageError, WeightsError
 from preimage.harness.plugins import Registry, Sources, installed
 from preimage.harness.weights import locate
 from tests.lpips_package import random_weights
@@ -210,7 +211,33 @@ def test_files_that_hold_no_tensors_are_refused(tmp_path: Path, capsys: pytest.C
             load_backbone(card("alexnet", tmp_path / file))
     with pytest.raises(WeightsError, match="hold list, not a table of tensors by name"):
         load_backbone(card("alexnet", tmp_path / "list.pth"))
+    with pytest.raises(WeightsError, match="holds objects beside tensors, and no code of a checkpoint is run") as error:
+        load_backbone(card("alexnet", tmp_path / "evil.pth"))
+    assert "weights_only" not in str(error.value)
     assert "was run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_files_are_told(tmp_path: Path, zipped: bool) -> None:
+    """Whatever torch's reader trips over: damaged files raise a dozen kinds of error there."""
+    path = tmp_path / "damaged.pth"
+    torch.save({"features.0.weight": torch.ones(3)}, path, _use_new_zipfile_serialization=zipped)
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for trial in range(150):
+        held = bytearray(whole)
+        for place in random.integers(min(len(held), 400), size=3):
+            held[place] = random.integers(256)
+        path.write_bytes(held[: len(held) // 2] if trial % 5 == 0 else held)
+        with pytest.raises(WeightsError):  # also where it can be read: one tensor is no network
+            load_backbone(card("alexnet", path))
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 32, 32), (2, 4, 32, 32), (3, 32, 32)])
+def test_images_of_other_channels_are_told(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        UsageError, match=rf"'alexnet' takes images .*one channel or three, not {re.escape(str(list(shape)))}"
+    ):
+        installed().backbone("alexnet").layers(torch.zeros(shape))
 
 
 def test_cards_that_name_nothing_are_told() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor
@@ -62,6 +64,12 @@ def test_sums_of_distances_without_weights_have_no_identity() -> None:
 def test_terms_of_a_name() -> None:
     assert terms("squared-l2+0.1*lpips-alex") == [(1.0, "squared-l2"), (0.1, "lpips-alex")]
     assert terms("2e-1*l2") == [(0.2, "l2")]
+
+
+@pytest.mark.parametrize("name", ["l2+", "+l2", "l2++squared-l2"])
+def test_a_sum_without_a_part_is_told(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{re.escape(repr(name))}: a part of the sum is empty"):
+        distance(name)
 
 
 @pytest.mark.parametrize("weight", ["x", "-1", "0", "nan", "inf", ""])

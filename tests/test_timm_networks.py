@@ -292,8 +292,10 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     torch.save({"state_dict": Bomb()}, "bomb.pth")
     Path("bare.bin").write_bytes(pickle.dumps(Bomb(), protocol=2))
     Path("text.safetensors").write_text("nothing")
-    for name in ("bomb.pth", "bare.bin", "text.safetensors", "absent.pth"):
-        with pytest.raises(WeightsError, match=f"cannot read tensors from '{name}'"):
+    Path("text.pth").write_text("hello")
+    Path("empty.pth").touch()
+    for name in ("bomb.pth", "bare.bin", "text.safetensors", "text.pth", "empty.pth", "absent.pth"):
+        with pytest.raises(WeightsError, match=f"cannot read the weights '{name}'"):
             read_tensors(Path(name))
     assert not Path("exploded").exists()
     torch.save({"state_dict": {"epoch": 3}}, "numbers.pth")
