@@ -84,6 +84,7 @@ def _panels(results: Results, entries: list[Entry], steps: Mapping[str, tuple[in
     seen = {one.key: one for one in known.values() if one.one_row_each and one.complete and one.at_home}
     seen = {key: one for key, one in seen.items() if one.images != SAMPLES}
     of = entries[0].evaluation
+    seen = {key: one for key, one in seen.items() if one.distance == of.options.get("distance", one.distance)}
     value = _BY_BENCHMARK[of.benchmark]
     found = values_of(results, list(seen.values()), (value,))
     drawn: list[tuple[Entry, list[Sample]]] = []

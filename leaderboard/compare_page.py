@@ -22,6 +22,7 @@ from preimage.leaderboard.script_data import Value, script
 from preimage.leaderboard.sections import Section
 
 SHOWN = 12  # pictures of each kind
+DISTANCE = "squared-l2"  # whose recoveries need no further name
 STEPS = 65535
 
 Classes = dict[tuple[int, str], tuple[int, int]]
@@ -166,11 +167,13 @@ def pictures_of(results: Results, records: Records, album: Album) -> dict[str, l
         if targets is not None and recoveries is not None:
             shown: Value = {
                 "dataset": words.shown(of.home, 60),
-                "images": of.title,
+                "images": of.title if of.distance == DISTANCE else f"{of.title}, {words.shown(of.distance, 60)}",
                 "targets": _picture(targets),
                 "recoveries": _picture(recoveries),
             }
-            found.setdefault(name, []).append(((of.home, of.place, request), shown))
+            found.setdefault(name, []).append(
+                ((of.home, of.place, of.distance != DISTANCE, of.distance, request), shown)
+            )
     return {name: [shown for _, shown in sorted(pairs, key=lambda p: p[0])] for name, pairs in found.items()}
 
 

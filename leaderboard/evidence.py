@@ -37,6 +37,7 @@ class Evidence:
     """Requests that were compared with each other on a data set, with what they show."""
 
     dataset: str
+    distance: str
     benchmarks: tuple[str, ...]
     suites: tuple[str, ...]
     groups: tuple[Group, ...]
@@ -50,7 +51,7 @@ class Evidence:
 
 @dataclass
 class _Family:
-    """Evaluations that share a request, directly or through another."""
+    """Evaluations that share a request in one distance, directly or through another."""
 
     keys: set[str]
     entries: list[Entry] = field(default_factory=list)
@@ -59,16 +60,12 @@ class _Family:
 def evidence_of(
     results: Results, album: Album, model: ModelRecord, entries: Sequence[Entry], measured: Mapping[str, Measured]
 ) -> list[Evidence]:
-    """What the finished recoveries of a model show. Benchmarks that share rows are shown together, once."""
+    """What the finished recoveries of a model show. Benchmarks that share rows are shown together, once.
+
+    Recoveries in another distance are shown by themselves.
+    """
     families: list[_Family] = []
-    for entry in entries:
-        keys = {
-            ask.request
-            for ask in entry.evaluation.asks
-            if measured[ask.request].one_row_each and measured[ask.request].complete
-        }
-        if entry.evaluation.status != "ok" or not keys:
-            continue
+    for entry, keys in _in_one_distance(entries, measured):
         near = [family for family in families if family.keys & keys]
         joined = _Family(keys.union(*(f.keys for f in near)), [e for f in near for e in f.entries] + [entry])
         families = [family for family in families if family not in near] + [joined]
@@ -80,6 +77,17 @@ def evidence_of(
         _evidence(results, album, model, family, [measured[key] for key in family.keys], found, pictures)
         for family in families
     ]
+
+
+def _in_one_distance(entries: Sequence[Entry], measured: Mapping[str, Measured]) -> Iterator[tuple[Entry, set[str]]]:
+    """Evaluations that are done, each with its recoveries in one distance after the other."""
+    for entry in entries:
+        if entry.evaluation.status != "ok":
+            continue
+        asked = [measured[ask.request] for ask in entry.evaluation.asks]
+        asked = [one for one in asked if one.one_row_each and one.complete]
+        for distance in dict.fromkeys(one.distance for one in asked):
+            yield entry, {one.key for one in asked if one.distance == distance}
 
 
 def _evidence(
@@ -107,6 +115,7 @@ def _evidence(
     own = [one for one in measured if one.at_home]
     return Evidence(
         evaluations[0].dataset,
+        measured[0].distance,
         tuple(dict.fromkeys(e.benchmark for e in evaluations)),
         tuple(dict.fromkeys(e.suite for e in evaluations)),
         tuple(groups),

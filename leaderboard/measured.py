@@ -68,6 +68,11 @@ class Measured:
         return str(operator.get("name", operator) if isinstance(operator, Mapping) else operator)
 
     @property
+    def distance(self) -> str:
+        """The distance that was made small; empty where the request names none."""
+        return str(self.description.get("distance", ""))
+
+    @property
     def title(self) -> str:
         """What a heading calls the images: with the data set where it is another, and what was done to them."""
         images = self.description.get("images")

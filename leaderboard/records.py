@@ -85,7 +85,7 @@ class ModelRecord:
 class Entry:
     """A benchmark applied to a model, with its figures in the order of columns.
 
-    seen: what its images were seen through, by name (see `seen_through`). rules: what these do to images first, by name.
+    seen: what its images were seen through, by name (see `seen_through`). rules: what these do to images first.
     """
 
     evaluation: StoredEvaluation

@@ -63,6 +63,8 @@ def _fixed(value: float, places: int) -> str:
 
 def scientific(value: float) -> str:
     """A number as ``1.2×10⁻⁷``."""
+    if value == 0:
+        return "0"
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     return f"{mantissa}{TIMES}10{str(int(exponent)).translate(_RAISED)}".replace("-", MINUS)
 

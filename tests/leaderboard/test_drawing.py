@@ -225,6 +225,7 @@ def test_numbers_show_what_their_interval_supports() -> None:
     assert words.number(3.2e-9, 3) == "3.2×10⁻⁹" and words.number(-0.0025, 2, reach=0.2) == "0.00"
     assert words.interval(-0.25, 0.1, 2) == "[−0.25, 0.10]" and words.interval(None, None, 2) == ""
     assert words.number(0.00021, 4, reach=0.00026) == "2.1×10⁻⁴" and words.short(2e-8) == "2×10⁻⁸"
+    assert words.number(0.0, 0, reach=1.9e-13) == "0" and words.interval(0.0, 1.9e-13, 0) == "[0, 1.9×10⁻¹³]"
     assert words.interval(1e-10, 2e-10, 4) == "[1.0×10⁻¹⁰, 2.0×10⁻¹⁰]" and words.interval(0.0, 0.0, 3) == "[0, 0]"
 
 

@@ -20,8 +20,10 @@ from preimage.harness.options import options_from, parse_settings, plain_options
 from preimage.harness.plugins import installed
 from preimage.harness.results import Results, StoredEvaluation
 from preimage.harness.store import Store
+from preimage.leaderboard.album import Album
 from preimage.leaderboard.checkpoints import MOST_PANELS, courses_of, panels_of
 from preimage.leaderboard.code_law import code_law_of, follows_normal_rule
+from preimage.leaderboard.compare_page import pictures_of
 from preimage.leaderboard.measured import SAMPLES, Measured, mean_evaluations, measured_of, values_of
 from preimage.leaderboard.records import ModelRecord, read_records
 from preimage.leaderboard.reproducing import run_command, verify_command
@@ -239,3 +241,30 @@ def test_a_family_of_one_is_none(tmp_path: Path) -> None:
         measure(store, store.begin_run("preimage run", 0, "", {}, {}), card, RecoveryBenchmark())
     page = Page(build_site(tmp_path / "one.db", tmp_path / "site").parent / "model" / f"{card.name}.html")
     assert "Checkpoints" not in page.text
+
+
+def test_recoveries_in_several_distances_are_shown_apart(tmp_path: Path) -> None:
+    cards = {card.name: card for card in zoo()}
+    names = ("fashion-dcgan", "fashion-dcgan-step-100", "fashion-glo-128")
+    with pytest.MonkeyPatch.context() as patch, Store(tmp_path / "two.db") as store:
+        patch.setattr(statistics, "RESAMPLES", 20)
+        run = store.begin_run("preimage run", 0, "", {}, {})
+        for name in names[:2]:
+            measure(store, run, cards[name], RecoveryBenchmark(), further_distances=("lpips-alex",))
+        measure(store, run, cards[names[2]], RecoveryBenchmark(), distance="lpips-alex")
+    page = Page(build_site(tmp_path / "two.db", tmp_path / "site").parent / "model" / "fashion-dcgan.html")
+    for said in ("Measured once in squared-l2, scored by", "Measured once in lpips-alex, scored by"):
+        assert page.text.count(said) == 1
+    with Results(tmp_path / "two.db") as results:
+        records = read_records(results)
+        [course] = courses_of(records.models).values()
+        panels = panels_of(results, records, course)
+        pictures = pictures_of(results, records, Album())
+    assert panels is not None
+    assert [[o.name for o in panel.histogram.outlines] for panel in panels.panels] == [["test images"]] * 2
+    shown = {name: [one["images"] for one in pictures[name]] for name in names}
+    assert shown == {
+        "fashion-dcgan": ["test images", "test images, lpips-alex"],
+        "fashion-dcgan-step-100": ["test images", "test images, lpips-alex"],
+        "fashion-glo-128": ["test images, lpips-alex"],
+    }
