@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from preimage.harness.distances import L2, Distance, SquaredL2
-from preimage.harness.errors import GeneratorError
+from preimage.harness.errors import GeneratorError, PluginError
 from preimage.harness.generator import Generator, check_images
 from preimage.harness.solvers.interface import Preconditioner, Value
 
@@ -26,7 +26,8 @@ class RecoveryEnergy:
     generator: prepared. target: [n, c, h, w] float32. label: [n] int64 or None. space: where the codes live.
     beta: weight of the penalty, 0 for none (else the space needs a prior). operator: phi, or None.
     preconditioner: the model's metric for these images, where the solver asks for it.
-    Raises GeneratorError for a target, or an image decoded later, that is not what the generator's spec says.
+    Raises GeneratorError for a target, or an image decoded later, that is not what the generator's spec says, and
+    PluginError for a distance that is not per image or whose embedding is none.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class RecoveryEnergy:
         with torch.no_grad():
             self.target = target if operator is None else operator(target)
             pixels = isinstance(distance, SquaredL2 | L2)  # where an embedding saves nothing
-            self.embedding = None if pixels else distance.embed(self.target)
+            self.embedding = None if pixels else _embedding(distance, self.target)
 
     @property
     def floor(self) -> float:
@@ -103,9 +104,36 @@ class RecoveryEnergy:
         """``distance(images, target)``, with the target embedded once and for all."""
         embedding = None if self.embedding is None else self.distance.embed(images)
         if self.embedding is None or embedding is None:
-            return self.distance(images, self.target)
+            return _per_image(self.distance, images, self.target)
         squares = (embedding - self.embedding).square().sum(dim=1)
         if self.distance.squared:
             return squares
         apart = squares > 0
         return torch.where(apart, torch.where(apart, squares, 1.0).sqrt(), 0.0)
+
+
+def _per_image(distance: Distance, images: Tensor, target: Tensor) -> Tensor:
+    """The distance of each image, [n]. Raises PluginError for anything else."""
+    found: object = distance(images, target)
+    if isinstance(found, Tensor) and found.shape == (len(images),):
+        return found
+    seen = f"shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    raise PluginError(
+        f"distance {distance.name!r} gave {seen} for {len(images)} pairs of images; it must give a tensor, one number "
+        f"per pair, [{len(images)}]. Correct its __call__"
+    )
+
+
+def _embedding(distance: Distance, images: Tensor) -> Tensor | None:
+    """The images' embedding, [n, k], or None. Raises PluginError for anything else, or one that is not finite."""
+    found = distance.embed(images)
+    if found is None:
+        return None
+    if found.ndim != 2 or len(found) != len(images):
+        raise PluginError(
+            f"distance {distance.name!r} embeds {len(images)} images as {list(found.shape)}; it must be one row per "
+            f"image, [{len(images)}, k]. Correct its embed"
+        )
+    if images.isfinite().all() and not found.isfinite().all():
+        raise PluginError(f"distance {distance.name!r} embeds images as numbers that are not finite. Correct its embed")
+    return found

@@ -11,7 +11,7 @@ from small_generators import Linear, Network, numbers, smooth_network
 from torch import Tensor
 
 from preimage.harness.distances import L2, SquaredL2
-from preimage.harness.errors import GeneratorError
+from preimage.harness.errors import GeneratorError, PluginError
 from preimage.harness.generator import LatentSpace
 from preimage.harness.priors import Uniform
 from preimage.harness.solvers.energy import RecoveryEnergy
@@ -151,3 +151,46 @@ def test_floor_is_the_same_error_in_both_units() -> None:
     target = torch.zeros(2, 1, 1, 100)
     squared, norm = (RecoveryEnergy(generator, target, d).floor for d in (SquaredL2(), L2()))
     assert norm == pytest.approx((squared * 100) ** 0.5)
+
+
+class Broken(Blurred):
+    """A stranger's distance whose call or embedding is changed by ``breaks``."""
+
+    def __init__(self, breaks: Callable[[Tensor], object], embeds: bool) -> None:
+        super().__init__(True)
+        self.breaks, self.embeds = breaks, embeds
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.breaks(super().embed(x)) if self.embeds else None  # type: ignore[return-value]  # strangers may
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.breaks((x - y).square().flatten(1))  # type: ignore[return-value]  # strangers may
+
+
+@pytest.mark.parametrize(
+    ("breaks", "seen"),
+    [
+        (lambda v: v, r"shape \[5, \d+\] for 5 pairs"),
+        (lambda v: v.mean(), r"shape \[\] for 5 pairs"),
+        (lambda v: v.detach().numpy(), "ndarray for 5 pairs"),
+    ],
+)
+def test_a_distance_that_is_not_per_image_is_told(
+    generator: Network, breaks: Callable[[Tensor], object], seen: str
+) -> None:
+    energy = RecoveryEnergy(generator, generator.decode(numbers(5, 6, seed=3)), Broken(breaks, embeds=False))
+    with pytest.raises(PluginError, match=rf"distance 'blurred' gave {seen} of images; .*Correct its __call__"):
+        energy(numbers(5, 6, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("breaks", "seen"),
+    [
+        (lambda v: v[:, None], r"as \[5, 1, \d+\]; it must be one row per image, \[5, k\]"),
+        (lambda v: v.flatten(), r"as \[\d+\]; it must be one row per image"),
+        (lambda v: v * math.nan, "that are not finite"),
+    ],
+)
+def test_an_embedding_that_is_none_is_told(generator: Network, breaks: Callable[[Tensor], object], seen: str) -> None:
+    with pytest.raises(PluginError, match=rf"distance 'blurred' embeds .*{seen}.*Correct its embed"):
+        RecoveryEnergy(generator, generator.decode(numbers(5, 6, seed=3)), Broken(breaks, embeds=True))
