@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from preimage.harness.checkpoints import misfits
 from preimage.harness.errors import WeightsError
 
 COUNTER = "num_batches_tracked"  # of batch norms: no part of what a model computes, and not shipped
@@ -21,14 +22,7 @@ def load_exactly(module: nn.Module, weights: Mapping[str, Tensor], what: str) ->
     """
     state = {name: value for name, value in module.state_dict().items() if not name.endswith(COUNTER)}
     given = {name: value for name, value in weights.items() if not name.endswith(COUNTER)}
-    faults = [f"missing: {name} {list(state[name].shape)}" for name in state if name not in given]
-    faults += [f"left over: {name} {list(given[name].shape)}" for name in given if name not in state]
-    faults += [
-        f"wrong shape: {name} is {list(given[name].shape)}, should be {list(state[name].shape)}"
-        for name in state
-        if name in given and given[name].shape != state[name].shape
-    ]
-    if faults:
+    if faults := misfits(state, given):
         listed = "\n  ".join(faults)
         advice = "Give the file that belongs to the card's config"
         raise WeightsError(f"the weights do not fit {what}:\n  {listed}\n{advice}")

@@ -35,7 +35,7 @@ class Classification(PerDistance[RecoveryOptions]):
         return {"test": recovery_of_split(model, data, "test", options, every_label=True)}
 
     def summarise_in_one(self, rows: Mapping[str, Rows], options: RecoveryOptions) -> list[Score]:
-        """Top-1 accuracy; a tie goes to the class listed first. A classifier knows no distance: it has one accuracy."""
+        """Top-1 accuracy; a tie goes to the class listed first. A classifier's is the same in each distance."""
         from preimage.harness import statistics
 
         test = rows["test"]

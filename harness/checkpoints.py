@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -38,3 +39,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "state_dict()"
         )
     return {name: value for name, value in held.items() if isinstance(value, Tensor)}
+
+
+def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """What keeps tensors out of a module's state, a line each: missing, left over, of another shape."""
+    found = [f"missing: {name} {list(value.shape)}" for name, value in wanted.items() if name not in given]
+    found += [f"left over: {name} {list(value.shape)}" for name, value in given.items() if name not in wanted]
+    return found + [
+        f"wrong shape: {name} is {list(given[name].shape)}, should be {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in given and given[name].shape != value.shape
+    ]
+
+
+def not_finite(given: Mapping[str, Tensor]) -> list[str]:
+    """The tensors that hold a number which is not finite, a line each."""
+    return [f"not finite: {name}" for name, value in given.items() if not torch.isfinite(value).all()]

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from preimage.harness.backbone_cards import BackboneCard
 from preimage.harness.backbones import Backbone, check_channels, lastingly
-from preimage.harness.checkpoints import read_tensors
+from preimage.harness.checkpoints import misfits, not_finite, read_tensors
 from preimage.harness.errors import WeightsError
 from preimage.harness.weights import locate
 
@@ -139,15 +139,7 @@ def _empty(architecture: str) -> nn.Sequential:
 
 
 def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
-    shapes = {PREFIX + key: value.shape for key, value in wanted.items()}
-    faults = [f"missing: {key} {list(shape)}" for key, shape in shapes.items() if key not in given]
-    faults += [f"left over: {key} {list(value.shape)}" for key, value in given.items() if key not in shapes]
-    for key, value in given.items():
-        if key in shapes and value.shape != shapes[key]:
-            faults.append(f"wrong shape: {key} is {list(value.shape)}, should be {list(shapes[key])}")
-        elif key in shapes and not torch.isfinite(value).all():
-            faults.append(f"not finite: {key}")
-    if faults:
+    if faults := misfits({PREFIX + key: value for key, value in wanted.items()}, given) + not_finite(given):
         listed = "\n  ".join(faults)
         raise WeightsError(
             f"the weights do not fit {what}:\n  {listed}\nGive torchvision's file of that network, or its "

@@ -13,7 +13,7 @@ from torch.nn import functional
 from preimage.harness import timm_networks
 from preimage.harness.backbone_cards import BackboneCard
 from preimage.harness.backbones import Backbone, check_channels
-from preimage.harness.checkpoints import read_tensors
+from preimage.harness.checkpoints import misfits, not_finite, read_tensors
 from preimage.harness.errors import WeightsError
 from preimage.harness.weights import here, locate
 
@@ -107,16 +107,9 @@ def _filled(name: str, weights: Mapping[str, Tensor]) -> tuple[nn.Module, dict[s
         network: nn.Module = inception_v3(weights=None, aux_logits=False, init_weights=False, transform_input=True)
     network.fc = nn.Identity()
     state = network.state_dict()
-    wanted = {key: value.shape for key, value in state.items() if not key.endswith(COUNTER)}
+    wanted = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
     given = {key: v for key, v in weights.items() if not key.startswith(UNUSED) and not key.endswith(COUNTER)}
-    faults = [f"missing: {key} {list(shape)}" for key, shape in wanted.items() if key not in given]
-    faults += [f"left over: {key} {list(value.shape)}" for key, value in given.items() if key not in wanted]
-    for key, value in given.items():
-        if key in wanted and value.shape != wanted[key]:
-            faults.append(f"wrong shape: {key} is {list(value.shape)}, should be {list(wanted[key])}")
-        elif key in wanted and not torch.isfinite(value).all():
-            faults.append(f"not finite: {key}")
-    if faults:
+    if faults := misfits(wanted, given) + not_finite(given):
         shown = "\n  ".join(faults[:12] + [f"and {len(faults) - 12} more"] * (len(faults) > 12))
         raise WeightsError(
             f"the weights do not fit backbone {name!r} (inception_v3):\n  {shown}\nGive torchvision's file of "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -20,9 +20,6 @@ class Groups:
     @cached_property
     def order(self) -> Tensor:
         """The images' indices, those of a group side by side, [size]."""
-        return torch.arange(self.size).argsort(stable=True) if self.count < 2 else self._interleaved()
-
-    def _interleaved(self) -> Tensor:
         return (torch.arange(self.size) % self.count).argsort(stable=True)
 
     @property
@@ -33,13 +30,7 @@ class Groups:
     @property
     def slices(self) -> list[slice]:
         """Where each group stands among images in ``order``."""
-        return list(self._slices())
-
-    def _slices(self) -> Iterator[slice]:
-        start = 0
-        for size in self.sizes:
-            yield slice(start, start + size)
-            start += size
+        return [slice(end - size, end) for size, end in zip(self.sizes, accumulate(self.sizes), strict=True)]
 
     def without(self, images: Tensor, group: int) -> Tensor:
         """The images, which stand in ``order``, but for those of one group."""

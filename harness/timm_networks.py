@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from preimage.harness.cards import Config, Weights
-from preimage.harness.checkpoints import held_in
+from preimage.harness.checkpoints import held_in, misfits
 from preimage.harness.classifiers import Classifier
 from preimage.harness.errors import CardError, WeightsError
 from preimage.harness.options import guess
@@ -175,10 +175,10 @@ def _fill(network: nn.Module, weights: Mapping[str, Tensor], name: str, *, remap
         given = _by_order(state, given, name)
     translate: Callable[..., dict[str, Tensor]] | None
     translate = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    faults = _faults(state, given)
+    faults = misfits(state, given)
     if faults and translate is not None:
         translated = {key: value for key, value in translate(dict(given), network).items() if not key.endswith(COUNTER)}
-        if not _faults(state, translated):
+        if not misfits(state, translated):
             given, faults = translated, []
     if faults:
         shown = "\n  ".join(faults[:12] + [f"and {len(faults) - 12} more"] * (len(faults) > 12))
@@ -189,16 +189,6 @@ def _fill(network: nn.Module, weights: Mapping[str, Tensor], name: str, *, remap
     with torch.no_grad():
         for key, value in state.items():
             value.copy_(given[key])
-
-
-def _faults(state: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    faults = [f"missing: {key} {list(state[key].shape)}" for key in state if key not in given]
-    faults += [f"left over: {key} {list(given[key].shape)}" for key in given if key not in state]
-    return faults + [
-        f"wrong shape: {key} is {list(given[key].shape)}, should be {list(value.shape)}"
-        for key, value in state.items()
-        if key in given and given[key].shape != value.shape
-    ]
 
 
 def _by_order(state: Mapping[str, Tensor], given: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
