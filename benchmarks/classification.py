@@ -22,7 +22,7 @@ class Classification(PerDistance[RecoveryOptions]):
     formula = "c(x) = argmin_c min_z distance(G(z, c), x)"
     options = RecoveryOptions
     metrics: ClassVar[Mapping[str, MetricInfo]] = {
-        "accuracy": MetricInfo("share", "higher", "test images whose nearest class is their own (top 1)", ("test",)),
+        "accuracy": MetricInfo("share", "higher", "test images whose class is named right (top 1)", ("test",)),
     }
 
     def requests_in_one(self, model: Model, data: Data, options: RecoveryOptions) -> dict[str, Ask]:
