@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from preimage.harness.errors import UsageError
+from preimage.harness.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +57,29 @@ class DistanceCard:
 def identity_of(distance: Distance) -> str:
     """The hash of what the distance's numbers depend on beside its name; empty where that is nothing."""
     return str(getattr(distance, "identity", ""))
+
+
+def embedded(distance: Distance, images: Tensor) -> Tensor | None:
+    """What ``embed`` gives, unchecked; None where the distance has no such method."""
+    embed: Callable[[Tensor], Tensor | None] | None = getattr(distance, "embed", None)
+    return None if embed is None else embed(images)
+
+
+def embedding_of(distance: Distance, images: Tensor) -> Tensor | None:
+    """The images' embedding, [n, k]; None where the distance has none. Raises PluginError for anything else, or one
+    that is not finite though the images are.
+    """
+    found = embedded(distance, images)
+    if found is None:
+        return None
+    if found.ndim != 2 or len(found) != len(images):
+        raise PluginError(
+            f"distance {distance.name!r} embeds {len(images)} images as {list(found.shape)}; it must be one row per "
+            f"image, [{len(images)}, k]. Correct its embed"
+        )
+    if images.isfinite().all() and not found.isfinite().all():
+        raise PluginError(f"distance {distance.name!r} embeds images as numbers that are not finite. Correct its embed")
+    return found
 
 
 class SquaredL2:

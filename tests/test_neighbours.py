@@ -15,7 +15,7 @@ from preimage.harness import nearest
 from preimage.harness.cards import ImageSpec
 from preimage.harness.distances import identity_of
 from preimage.harness.embeddings import Filed, Held, Passing, batch_size
-from preimage.harness.errors import DatasetError, UsageError
+from preimage.harness.errors import DatasetError, PluginError, UsageError
 from preimage.harness.limits import Limits
 from preimage.harness.measurements import neighbours
 from preimage.harness.operators import Pooling
@@ -58,10 +58,30 @@ class Blind(Network):
         return (x - y).abs().flatten(1).mean(dim=1)
 
 
+class Flat(Network):
+    """One whose embedding is no vector per image."""
+
+    name, identity = "flat", ""
+
+    def embed(self, x):
+        return x
+
+
+class Bare:
+    """One that says nothing of an embedding."""
+
+    name, squared = "bare", False
+
+    def __call__(self, x, y):
+        return (x - y).abs().flatten(1).mean(dim=1)
+
+
 @hookimpl
 def register_distances(register):
     register(Network())
     register(Blind())
+    register(Flat())
+    register(Bare())
 '''
 TRAIN = 400
 MODEL = ModelKey("near", "0" * 64)
@@ -234,9 +254,15 @@ def test_more_training_images_than_there_are_is_an_error(measured: Measured) -> 
         measured(measured.request("squared-l2", train_size=TRAIN + 1))
 
 
-def test_a_distance_without_an_embedding_is_an_error(measured: Measured) -> None:
-    with pytest.raises(UsageError, match="distance 'blind' has no embedding"):
-        measured(measured.request("blind"))
+@pytest.mark.parametrize("name", ["blind", "bare"])
+def test_a_distance_without_an_embedding_is_an_error(measured: Measured, name: str) -> None:
+    with pytest.raises(UsageError, match=f"distance '{name}' has no embedding"):
+        measured(measured.request(name))
+
+
+def test_an_embedding_that_is_no_vector_per_image_is_an_error(measured: Measured) -> None:
+    with pytest.raises(PluginError, match=r"distance 'flat' embeds \d+ images as \[\d+, 1, 8, 8\]; it must be one row"):
+        measured(measured.request("flat"))
 
 
 @pytest.mark.parametrize(

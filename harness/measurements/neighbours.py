@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from preimage.harness.cards import ImageSpec
-from preimage.harness.distances import Distance
+from preimage.harness.distances import Distance, embedding_of
 from preimage.harness.embeddings import Embedded, Source, batch_size, embedded
 from preimage.harness.errors import DatasetError, UsageError
 from preimage.harness.measurements.labels import check_labels
@@ -124,7 +124,7 @@ def _embed(distance: Distance, images: Tensor, name: str) -> Floats:
     """Images in the distance's embedding, [n, k], a batch at a time: the same batches whatever the limits are."""
     parts = []
     for some in torch.split(images, batch_size(_spec(images))):
-        part = distance.embed(some)
+        part = embedding_of(distance, some)
         if part is None:
             raise UsageError(
                 f"distance {name!r} has no embedding, so that neighbours cannot be searched in it. "

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from preimage.harness.distances import L2, Distance, SquaredL2
+from preimage.harness.distances import L2, Distance, SquaredL2, embedding_of
 from preimage.harness.errors import GeneratorError, PluginError
 from preimage.harness.generator import Generator, check_images
 from preimage.harness.solvers.interface import Preconditioner, Value
@@ -51,7 +51,7 @@ class RecoveryEnergy:
         with torch.no_grad():
             self.target = target if operator is None else operator(target)
             pixels = isinstance(distance, SquaredL2 | L2)  # where an embedding saves nothing
-            self.embedding = None if pixels else _embedding(distance, self.target)
+            self.embedding = None if pixels else embedding_of(distance, self.target)
 
     @property
     def floor(self) -> float:
@@ -122,18 +122,3 @@ def _per_image(distance: Distance, images: Tensor, target: Tensor) -> Tensor:
         f"distance {distance.name!r} gave {seen} for {len(images)} pairs of images; it must give a tensor, one number "
         f"per pair, [{len(images)}]. Correct its __call__"
     )
-
-
-def _embedding(distance: Distance, images: Tensor) -> Tensor | None:
-    """The images' embedding, [n, k], or None. Raises PluginError for anything else, or one that is not finite."""
-    found = distance.embed(images)
-    if found is None:
-        return None
-    if found.ndim != 2 or len(found) != len(images):
-        raise PluginError(
-            f"distance {distance.name!r} embeds {len(images)} images as {list(found.shape)}; it must be one row per "
-            f"image, [{len(images)}, k]. Correct its embed"
-        )
-    if images.isfinite().all() and not found.isfinite().all():
-        raise PluginError(f"distance {distance.name!r} embeds images as numbers that are not finite. Correct its embed")
-    return found

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from preimage.harness.distances import Distance
+from preimage.harness.distances import Distance, embedded
 from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator, check_images
 
@@ -58,15 +58,15 @@ def measure_metric(
     A network with an operation that has no forward-mode derivative gets the same products by differentiating ``J^T w``
     in w. Raises GeneratorError where J is not finite.
     """
-    embedded = False
+    has_embedding = False
 
     def outputs(code: Tensor, chosen: Tensor | None) -> Tensor:
-        nonlocal embedded
+        nonlocal has_embedding
         images = check_images(generator.decode(code, chosen, space=space), len(code), generator.image, "the metric")
         if operator is not None:
             images = operator(images)
-        embedding = distance.embed(images)
-        embedded = embedding is not None
+        embedding = embedded(distance, images)
+        has_embedding = embedding is not None
         if embedding is not None:
             return embedding
         return images.flatten(1) * (1 / math.sqrt(images[0].numel()))
@@ -89,7 +89,7 @@ def measure_metric(
         size = jacobian.shape[1]
         for part in torch.split(jacobian, 1 << 16, dim=1):  # float64 of a part of the outputs at a time
             total += part.double() @ part.double().T
-    squared = distance.squared or not embedded
+    squared = distance.squared or not has_embedding
     divisor = 1 if squared else size
     matrix = total / (count * divisor)
     if not torch.isfinite(matrix).all():
@@ -98,7 +98,7 @@ def measure_metric(
             f"({count} were taken). Run `preimage check` on the model, or use a solver that needs "
             "no metric"
         )
-    return Metric((matrix + matrix.T) / 2, divisor, squared, embedded, count * dim, products)
+    return Metric((matrix + matrix.T) / 2, divisor, squared, has_embedding, count * dim, products)
 
 
 def _jacobian(
