@@ -165,9 +165,9 @@ class WeightedSum:
 
         if not all(part.squared for _, part in self.parts):
             return None
-        embedded = [part.embed(x) for _, part in self.parts]
-        scaled = [weight**0.5 * e for (weight, _), e in zip(self.parts, embedded, strict=True) if e is not None]
-        return torch.cat(scaled, dim=1) if len(scaled) == len(embedded) else None
+        found = [(weight, embedded(part, x)) for weight, part in self.parts]
+        scaled = [weight**0.5 * e for weight, e in found if e is not None]
+        return torch.cat(scaled, dim=1) if len(scaled) == len(found) else None
 
 
 def terms(name: str) -> list[tuple[float, str]]:

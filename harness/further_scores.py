@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from preimage.harness.errors import PreimageError
 from preimage.harness.options import options_from
 from preimage.harness.plan import Evaluation, Plan, asks_of, stages_of
-from preimage.harness.requests import ModelKey
 from preimage.harness.rescoring import Rescored
 from preimage.harness.results import StoredEvaluation
 from preimage.harness.world import World
@@ -36,12 +35,11 @@ def plan_further_scores(
             continue
         try:
             evaluation = _with_distances(one, distances, world)
-            again = [
-                work.request.kind
+            again = any(
+                work.missing and not isinstance(work.request, Rescored)
                 for stage in stages_of([evaluation], stored, world)
                 for work in stage
-                if work.missing and not isinstance(work.request, Rescored)
-            ]
+            )
         except PreimageError as error:
             left.append(f"{one.model} / {one.benchmark}: {error}")
             continue
@@ -67,9 +65,5 @@ def _with_distances(one: StoredEvaluation, distances: Sequence[str], world: Worl
     options = dataclasses.replace(options, **{SCORED_IN: scored_in})
     world.registry.check_dataset(one.dataset)
     model = world.model(one.model)
-    evaluation = Evaluation(
-        world.registry.models[one.model], one.dataset, benchmark, one.suite, options, ModelKey(one.model, "")
-    )
-    evaluation.key = model.key
-    evaluation.asks = asks_of(benchmark, model, world.data(one.dataset), options, world)
-    return evaluation
+    asks = asks_of(benchmark, model, world.data(one.dataset), options, world)
+    return Evaluation(model.card, one.dataset, benchmark, one.suite, options, model.key, asks)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
 
 import pytest
 import torch
@@ -49,17 +48,6 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, squeezenet: bytes) -
         monkeypatch.setattr("torchvision.models.get_weight", get_weight)
         monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
         yield running
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever asks for a network fails."""
-
-    def refuse(*_: object, **__: object) -> NoReturn:
-        pytest.fail("the network was asked")
-
-    monkeypatch.setattr("socket.socket.connect", refuse)
-    monkeypatch.setattr("socket.getaddrinfo", refuse)
 
 
 def kept(folder: Path) -> list[Path]:

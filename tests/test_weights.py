@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -55,17 +54,6 @@ def test_an_address_that_leads_nowhere_is_told(uri: str, said: str) -> None:
     with pytest.raises(WeightsError) as error:
         locate(Weights(uri))
     assert said in str(error.value)
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever asks for a network fails."""
-
-    def refuse(*_: object, **__: object) -> NoReturn:
-        pytest.fail("the network was asked")
-
-    monkeypatch.setattr("socket.socket.connect", refuse)
-    monkeypatch.setattr("socket.getaddrinfo", refuse)
 
 
 @pytest.fixture
