@@ -1,0 +1,111 @@
+"""One transition of Hamiltonian Monte Carlo for every chain of every image at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from preimage.harness.errors import UsageError
+from preimage.harness.samplers.path import Path, Value
+from preimage.harness.settings import option
+from preimage.harness.streams import Streams
+
+LONGEST = 2.0
+"""Longest trajectory, leapfrogs x step in white units. Near pi a Gaussian is mapped onto its mirror image: nearly
+every proposal is accepted, and nothing mixes."""
+
+
+@dataclass(frozen=True)
+class Hmc:
+    """Leapfrog steps with a Metropolis correction, in coordinates in which the path's mass matrix is the identity.
+
+    The momentum is kept in part, ``v <- a v + sqrt(1 - a^2) xi``, and negated when a proposal is rejected, which keeps
+    each ``Q_t`` invariant (Horowitz, Phys. Lett. B 268, 1991). A transition costs ``leapfrogs`` gradient evaluations:
+    those of the current position are kept.
+    """
+
+    leapfrogs: int = option(2, "leapfrog steps per transition")
+    persistence: float = option(0.7, "share a of the momentum that the next transition keeps, 0 to below 1")
+
+    def __post_init__(self) -> None:
+        if self.leapfrogs < 1:
+            raise UsageError(f"leapfrogs is {self.leapfrogs}; a transition needs at least 1")
+        if not 0 <= self.persistence < 1:
+            raise UsageError(f"persistence is {self.persistence}; it must be at least 0 and below 1")
+
+    def init(self, path: Path, position: Tensor, streams: Streams) -> State:
+        """The state at positions [n, chains, dim], momentum fresh; one evaluation per chain."""
+        value = path.value(position)
+        return State(position, streams.normal(*position.shape[1:]), value)
+
+    def step(self, path: Path, state: State, rung: Rung, streams: Streams) -> tuple[State, Info]:
+        """One transition that keeps ``Q_t`` invariant. Non-finite proposals are rejected and counted."""
+        t = path.at(rung.index)
+        _, chains, dim = state.position.shape
+        noise, uniform = streams.normal(chains, dim), streams.uniform(chains)
+        a = self.persistence
+        momentum = a * state.momentum + math.sqrt(1 - a * a) * noise if a else noise
+        current = State(state.position, momentum, state.value)
+        proposal = leapfrog(path, current, rung, self.leapfrogs)
+        gain = _log_joint(proposal, t) - _log_joint(current, t)
+        sound = torch.isfinite(_log_joint(proposal, t) + proposal.value.slope(t).sum(dim=2))
+        chance = torch.where(sound & torch.isfinite(gain), gain, -math.inf).clamp(max=0.0).exp()
+        accepted = uniform < chance
+        rejected = State(state.position, -momentum, state.value)
+        return _choose(accepted, proposal, rejected), Info(chance, accepted, ~sound)
+
+
+class State(NamedTuple):
+    """What the next transition needs: position, white momentum [n, chains, dim], and what the position is worth."""
+
+    position: Tensor
+    momentum: Tensor
+    value: Value
+
+
+class Info(NamedTuple):
+    """What a transition has seen, [n, chains] each: the chance of acceptance, whether taken, whether not finite."""
+
+    chance: Tensor
+    accepted: Tensor
+    non_finite: Tensor
+
+
+class Rung(NamedTuple):
+    """Where a transition stands: index of its temperature in the path; step in white units [n, 1, 1] or []."""
+
+    index: int
+    step: Tensor
+
+
+def leapfrog(path: Path, state: State, rung: Rung, count: int) -> State:
+    """``count`` leapfrog steps, reversible, volume-preserving, from a state of known value: ``count`` evaluations."""
+    t, spread = path.at(rung.index), path.spread(rung.index)
+    t, kick, drift = t.float(), rung.step.float() * spread, rung.step.float() * spread
+    position, momentum, value = state
+    momentum = momentum + 0.5 * kick * value.slope(t)
+    for i in range(count):
+        position = position + drift * momentum
+        value = path.value(position)
+        momentum = momentum + (kick if i + 1 < count else 0.5 * kick) * value.slope(t)
+    return State(position, momentum, value)
+
+
+def _log_joint(state: State, t: Tensor) -> Tensor:
+    """``log Q_t(u) - v^2 / 2``, [n, chains] float64."""
+    t = t.reshape(-1, 1) if t.dim() else t
+    return state.value.log_density(t) - 0.5 * state.momentum.square().sum(dim=2, dtype=torch.float64)
+
+
+def _choose(accepted: Tensor, proposal: State, current: State) -> State:
+    """The proposal where accepted, the current state elsewhere; never a product, so that a NaN stays where it was."""
+
+    def pick(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(accepted.unsqueeze(2) if new.dim() == 3 else accepted, new, old)
+
+    value = Value(*[pick(new, old) for new, old in zip(proposal.value, current.value, strict=True)])
+    return State(pick(proposal.position, current.position), pick(proposal.momentum, current.momentum), value)

@@ -1,0 +1,57 @@
+"""A start near the posterior: polish a pilot's best code, and temper the Gaussian that touches the posterior there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from preimage.harness.samplers.anneal import Run
+from preimage.harness.samplers.curvature import Curvature, image_curvature
+from preimage.harness.samplers.likelihood import Likelihood
+from preimage.harness.samplers.path import Gaussian, Path
+from preimage.harness.samplers.schedules import spectral_schedule
+
+DAMPINGS = (0.0, 1e-3, 1e-2, 0.1)
+"""Tried side by side in a Levenberg-Marquardt step, as shares of the largest eigenvalue."""
+
+
+def best_position(pilot: Run, likelihood: Likelihood) -> Tensor:
+    """For each image the last code of the chain with the highest joint density, in the chart's coordinates [n, dim]."""
+    joint = torch.where(torch.isfinite(pilot.log_joint), pilot.log_joint, -torch.inf)
+    u = likelihood.to_chart(pilot.position)
+    return u[torch.arange(len(u)), joint.argmax(dim=1)]
+
+
+def polish(likelihood: Likelihood, u: Tensor, steps: int = 3) -> Tensor:
+    """Levenberg-Marquardt steps on ``log p(u) + log p(x | u)`` from u [n, dim]: the best code seen, [n, dim].
+
+    A step takes dim evaluations for the Jacobian, one for the gradient and one for each damping that is tried.
+    """
+    image = torch.arange(len(u))
+    for _ in range(steps):
+        curve = image_curvature(likelihood, u)
+        value, slope = likelihood(u.unsqueeze(1))
+        prior, prior_slope = likelihood.log_prior(u.unsqueeze(1))
+        white = (slope + prior_slope).double() @ curve.rotation.double()  # [n, 1, dim]
+        largest = curve.eigenvalues[:, :, -1:]
+        moves = [white / (1 + curve.eigenvalues + share * largest) for share in DAMPINGS]
+        tried = u.unsqueeze(1) + (torch.cat(moves, dim=1) @ curve.rotation.double().mT).float()
+        candidates = torch.cat([u.unsqueeze(1), tried], dim=1)
+        joint = torch.cat([value + prior, likelihood(tried)[0] + likelihood.log_prior(tried)[0]], dim=1)
+        u = candidates[image, torch.where(torch.isfinite(joint), joint, -torch.inf).argmax(dim=1)]
+    return u
+
+
+def laplace_path(likelihood: Likelihood, u: Tensor, curve: Curvature, b0: float, intervals: int) -> Path:
+    """From ``q0 = N(m, (I + b0 A_x)^-1)``, ``m = (I + b0 A_x)^-1 b0 (I + A_x) u*``, spectral in b on [b0, 1].
+
+    q0 is the Gaussian surrogate of the posterior tempered at b0; under it ``Q_t`` has precision ``I + b A_x`` with
+    ``b = b0 + t (1 - b0)``. u: u*, [n, dim]. curve: A_x.
+    """
+    framed = likelihood.rotated(curve.rotation)
+    centre = framed.to_frame(u.unsqueeze(1)).double()
+    precision = 1 + b0 * curve.eigenvalues
+    mean = b0 * (1 + curve.eigenvalues) * centre / precision
+    schedules = [spectral_schedule(intervals, values[0], b0) for values in curve.eigenvalues]
+    temperatures = (torch.stack(schedules, dim=1) - b0) / (1 - b0)
+    return Path(framed, temperatures, curve.eigenvalues, Gaussian(mean.float(), precision.float()), b0)
