@@ -42,7 +42,7 @@ STATUSES = (
 def reference() -> str:
     """The whole page."""
     sections = (
-        *(_command_line, _benchmarks, _suites, _solvers, _operators, _distances),
+        *(_command_line, _benchmarks, _suites, _solvers, _samplers, _operators, _distances),
         *(_models, _datasets, _hooks, _names),
     )
     registry = Registry()
@@ -141,7 +141,7 @@ def _benchmarks(registry: Registry) -> Iterator[str]:
         yield f"Options: [{benchmark.options.__name__}](#{benchmark.options.__name__.lower()})."
     yield "## Options"
     yield (
-        "Set in a suite or with `--set key=value`; the [solver](#solvers) and the [operator](#operators) are set by "
+        "Set in a suite or with `--set key=value`; the [solver](#solvers), the [sampler](#samplers) and the [operator](#operators) are set by "
         "name, and their own settings as in `--set solver=adam --set solver.steps=750`."
     )
     for record, names in records.items():
@@ -170,6 +170,15 @@ def _solvers(registry: Registry) -> Iterator[str]:
         yield _doc(solver)
         if described(solver):
             yield _settings("setting", solver)
+
+
+def _samplers(registry: Registry) -> Iterator[str]:
+    yield "## Samplers"
+    yield "What anneals codes towards an image, for its likelihood: the option `sampler` of all that asks for one."
+    for name, sampler in ours(registry.samplers):
+        yield f"### {name}"
+        yield _doc(sampler)
+        yield _settings("setting", sampler)
 
 
 def _operators(registry: Registry) -> Iterator[str]:

@@ -55,6 +55,8 @@ class Model:
     native: str = "z"
     priors: frozenset[str] | None = None
     """The spaces that have a prior; None: all."""
+    densities: frozenset[str] | None = None
+    """The spaces whose prior has a density; None: all."""
     classifies: bool = False
     """A reference that is a classifier: it answers predictions, and nothing else."""
 

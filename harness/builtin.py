@@ -1,4 +1,4 @@
-"""The built-in distances and solvers, registered through the same hooks as a stranger's."""
+"""The built-in distances, solvers and samplers, registered through the same hooks as a stranger's."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ def register_solvers(register: Register) -> None:
     register("encoder", Deferred("preimage.harness.solvers.encoder:Encoder"))
     register("lbfgs", Deferred("preimage.harness.solvers.lbfgs:Lbfgs"))
     register("rmsprop", Deferred("preimage.harness.solvers.rmsprop:RMSprop"))
+
+
+@hookimpl
+def register_samplers(register: Register) -> None:
+    register("laplace", Deferred("preimage.harness.samplers.laplace:Laplace"))
+    register("prior-path", Deferred("preimage.harness.samplers.prior_path:PriorPath"))
+    register("published", Deferred("preimage.harness.samplers.published:Published"))

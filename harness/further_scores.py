@@ -60,7 +60,7 @@ def _scores_recoveries(benchmark: str, world: World) -> bool:
 
 def _with_distances(one: StoredEvaluation, distances: Sequence[str], world: World) -> Evaluation:
     benchmark = world.registry.benchmarks[one.benchmark]
-    options = options_from(benchmark.options, one.options, world.registry.solvers, source=f"stored {benchmark.name!r}")
+    options = options_from(benchmark.options, one.options, world.registry.choices, source=f"stored {benchmark.name!r}")
     scored_in = tuple(dict.fromkeys([*getattr(options, SCORED_IN), *distances]))
     options = dataclasses.replace(options, **{SCORED_IN: scored_in})
     world.registry.check_dataset(one.dataset)

@@ -51,6 +51,10 @@ class Hooks:
         """Optimisers of codes: ``register(SolverClass)``, a frozen dataclass of settings with a ``name``."""
 
     @hookspec
+    def register_samplers(self, register: Register) -> None:
+        """Samplers of codes: ``register(SamplerClass)``, a frozen dataclass of settings with a ``name``."""
+
+    @hookspec
     def register_commands(self, cli: Any) -> None:
         """Verbs of the command line: ``cli.add_command(...)`` on the click group it is handed."""
 

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import yaml
 
@@ -24,13 +24,37 @@ if TYPE_CHECKING:
     from preimage.harness.solvers.interface import Solver
 
 T = TypeVar("T")
+Choices: TypeAlias = "Mapping[str, Catalogue[type[Any]]]"
+"""What records may be chosen by name, by kind: ``{"solver": ..., "sampler": ...}`` (``Registry.choices``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecoveryOptions:
-    """How images are recovered: what every benchmark that recovers images lets one set (METHODS 1)."""
+class SearchOptions:
+    """How codes are searched for, of which images: what every benchmark of a generator lets one set."""
 
     limit: int | None = option(None, "images per split: the first so many; all of them where not set")
+    solver: Solver[Any] = field(
+        default_factory=Lbfgs, metadata=choice("solver", "the optimiser; its settings: solver.steps=...")
+    )
+    restarts: int = option(1, "independent runs per image, the best kept")
+    draws: int = option(
+        100, "each restart starts at the nearest, in l2, of so many prior samples; 1: at the image's own draw"
+    )
+    space: str | None = option(None, "latent space; the card's where not set")
+    threads: int = option(1, "threads of one measurement; part of a result's identity")
+    seed: int = option(0, "of every random stream")
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"`limit` is {self.limit}; it must be at least 1, or not set for all images")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"`seed` is {self.seed}; it must be from 0 to 2^63 - 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryOptions(SearchOptions):
+    """How images are recovered: what every benchmark that recovers images lets one set (METHODS 1)."""
+
     distance: str = option("squared-l2", "what is minimised over codes; a sum is written squared-l2+0.1*lpips-alex")
     further_distances: tuple[str, ...] = option(
         (), "everything is measured in each of these too, by itself; its scores have its name as suffix"
@@ -43,22 +67,12 @@ class RecoveryOptions:
         default_factory=Identity,
         metadata=choice("operator", "what is done to images before they are compared; set by operator.sigma=..."),
     )
-    solver: Solver[Any] = field(
-        default_factory=Lbfgs, metadata=choice("solver", "the optimiser; its settings: solver.steps=...")
-    )
-    restarts: int = option(1, "independent runs per image, the best kept")
-    draws: int = option(
-        100, "each restart starts at the nearest, in l2, of so many prior samples; 1: at the image's own draw"
-    )
     penalty: float = option(
         0.0, "beta of Creswell's prior penalty, -beta/d log p(z); codes of a uniform prior are kept in its box instead"
     )
     project: bool = option(False, "keep codes in the prior's plausible set after every step")
-    space: str | None = option(None, "latent space; the card's where not set")
     encoder: bool = option(True, "one pass through the encoder where the model has one and it sees whole images")
     block: int = option(64, "images measured together; part of a result's identity")
-    threads: int = option(1, "threads of one measurement; part of a result's identity")
-    seed: int = option(0, "of every random stream")
     leave_one_out: bool = option(
         False, "references: a training image is not its own neighbour; for studies, not scores"
     )
@@ -69,16 +83,13 @@ class RecoveryOptions:
         return (self.distance, *self.further_distances, *first)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len({self.distance, *self.further_distances}) <= len(self.further_distances):
             raise UsageError(
                 f"`further_distances` is {list(self.further_distances)} beside {self.distance!r}; name each once"
             )
         if not 0 < self.first_share < 1:
             raise UsageError(f"`first_share` is {self.first_share}; it must be between 0 and 1, e.g. 0.5")
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"`limit` is {self.limit}; it must be at least 1, or not set for all images")
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"`seed` is {self.seed}; it must be from 0 to 2^63 - 1")
 
 
 def distances_named(options: Any) -> tuple[str, ...]:
@@ -95,9 +106,7 @@ def extractor_named(options: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def options_from(
-    kind: type[T], settings: Mapping[str, Any], solvers: Catalogue[type[Solver[Any]]], *, source: str
-) -> T:
+def options_from(kind: type[T], settings: Mapping[str, Any], choices: Choices, *, source: str) -> T:
     """An options record from plain settings, e.g. ``{"limit": 96, "solver": {"name": "adam", "steps": 750}}``.
 
     ``solver: adam, solver.steps: 750`` is the same. Raises UsageError for an unknown option or a wrong value.
@@ -112,7 +121,7 @@ def options_from(
     values = {}
     for name, value in given.items():
         if "of" in known[name].metadata:
-            values[name] = _record(name, _table(value), known[name], solvers, source)
+            values[name] = _record(name, _table(value), known[name], choices, source)
         elif isinstance(value, Mapping):
             own = ", ".join(sorted(f.name for f in known.values() if "of" in f.metadata))
             raise UsageError(f"{source}: option {name!r} has no settings of its own; those that have: {own or 'none'}")
@@ -154,14 +163,14 @@ def _record(
     option: str,
     settings: dict[str, Any],
     declared: dataclasses.Field[Any],
-    solvers: Catalogue[type[Solver[Any]]],
+    choices: Choices,
     source: str,
 ) -> Any:
-    """The solver (operator) that the settings name, the option's default where they name none, so set."""
+    """The solver (sampler, operator) that the settings name, the option's default where they name none, so set."""
     assert callable(declared.default_factory)  # of `choice`
     default, of = declared.default_factory(), declared.metadata["of"]
     name = str(settings.pop("name", default.name))
-    chosen: type[Any] = solvers[name] if of == "solver" else operator_named(name)
+    chosen: type[Any] = choices[of][name] if of in choices else operator_named(name)
     known = _types(chosen)
     for key in settings:
         if key not in known:
@@ -175,7 +184,7 @@ def _record(
 
 def _types(kind: type[Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(
-        kind, localns={"Solver": type, "Operator": type}
+        kind, localns={"Solver": type, "Sampler": type, "Operator": type}
     )  # _record reads these, not by their type
     return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
 

@@ -129,7 +129,7 @@ def _options(registry: Registry, chosen: Sequence[str], selection: Selection) ->
             settings = merged(_known(suite.options, known), suite.benchmarks.get(name, {}))
         own = _known(selection.settings, known)
         used |= set(own)
-        options[name] = options_from(kind, merged(settings, own), registry.solvers, source=source)
+        options[name] = options_from(kind, merged(settings, own), registry.choices, source=source)
         for distance in distances_named(options[name]):
             registry.check_distance(distance)  # an unknown name is a usage error, not a failed row
         if (extractor := extractor_named(options[name])) is not None:

@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from preimage.harness.benchmark import Benchmark
     from preimage.harness.datasets import Dataset
     from preimage.harness.distances import Distance
+    from preimage.harness.samplers.interface import Sampler
     from preimage.harness.solvers.interface import Solver
     from preimage.harness.suites import Suite
 
@@ -121,9 +122,10 @@ class Registry:
         self.distances: Catalogue[Distance | DistanceCard] = Catalogue("distance")
         self.backbones: Catalogue[BackboneCard] = Catalogue("backbone")
         self.solvers: Catalogue[type[Solver[Any]]] = Catalogue("solver")
+        self.samplers: Catalogue[type[Sampler]] = Catalogue("sampler")
         self._catalogues: tuple[Catalogue[Any], ...] = (
             *(self.families, self.models, self.datasets, self.benchmarks),
-            *(self.suites, self.distances, self.backbones, self.solvers),
+            *(self.suites, self.distances, self.backbones, self.solvers, self.samplers),
         )
         self._manager = pluggy.PluginManager("preimage")
         self._manager.add_hookspecs(Hooks)
@@ -142,6 +144,11 @@ class Registry:
             taken = dataset.name in self.datasets  # mnist.npz is no fault because there is a data set mnist
             name = Path(path).name + "/" * Path(path).expanduser().is_dir() if taken else dataset.name
             self.datasets.add(name, dataset, f"path {path}")
+
+    @property
+    def choices(self) -> Mapping[str, Catalogue[type[Any]]]:
+        """The records that options choose by name, by what is chosen."""
+        return {"solver": self.solvers, "sampler": self.samplers}
 
     def dataset(self, name: str, *, offline: bool = False) -> Dataset:
         """The data set of that name, registered or derived (see ``derived_names.py``), opened once.
@@ -291,6 +298,7 @@ class Registry:
         call("register_distances", _adder(self.distances, owner))
         call("register_backbones", add_backbones)
         call("register_solvers", _adder(self.solvers, owner))
+        call("register_samplers", _adder(self.samplers, owner))
 
     def _add_cards(self, path: Path, owner: str, *, stands_in: bool = False) -> None:
         """Add the cards of a file or folder. stands_in: a backbone's card may take the place of one of its name."""

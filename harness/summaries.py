@@ -17,7 +17,7 @@ def summarise_all(store: Store, registry: Registry) -> tuple[int, list[str]]:
         try:
             benchmark = registry.benchmarks[evaluation.benchmark]
             options = options_from(
-                benchmark.options, evaluation.options, registry.solvers, source=f"stored {evaluation.benchmark!r}"
+                benchmark.options, evaluation.options, registry.choices, source=f"stored {evaluation.benchmark!r}"
             )
             rows = {ask.role: store.rows(ask.request, ask.count) for ask in evaluation.asks}
             scores, metrics = scored(benchmark, rows, options)

@@ -125,7 +125,7 @@ def _asked(world: World, evaluation: StoredEvaluation) -> Asked:
     registry = world.registry
     benchmark = registry.benchmarks[evaluation.benchmark]
     source = f"stored {evaluation.benchmark!r}"
-    options = options_from(benchmark.options, evaluation.options, registry.solvers, source=source)
+    options = options_from(benchmark.options, evaluation.options, registry.choices, source=source)
     registry.check_dataset(evaluation.dataset)
     data, model = world.data(evaluation.dataset), world.model(evaluation.model)
     try:

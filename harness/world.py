@@ -22,6 +22,7 @@ from preimage.harness.generator import Generator
 from preimage.harness.limits import Limits
 from preimage.harness.loading import is_classifier, load_classifier, load_with_key, model_key
 from preimage.harness.plugins import Registry
+from preimage.harness.priors import Prior
 from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.results import Results
 from preimage.harness.rows import Rows
@@ -113,7 +114,12 @@ class World:
         generator = self.generator(name)
         priors = frozenset(space.name for space in generator.spaces.values() if space.prior is not None)
         dims = {space.name: space.dim for space in generator.spaces.values()}
-        return Model(card, self._keys[name], dims, generator.has_encoder, generator.native.name, priors)
+        densities = frozenset(
+            name
+            for name in priors
+            if type(generator.spaces[name].prior).log_prob is not Prior.log_prob  # one that says nothing of it
+        )
+        return Model(card, self._keys[name], dims, generator.has_encoder, generator.native.name, priors, densities)
 
     def data(self, name: str) -> Data:
         """What benchmarks may know of the data set; opens it and hashes its splits."""

@@ -201,7 +201,7 @@ def test_every_hook_verb_metric_and_name_is_in_the_reference() -> None:
     for name, benchmark in registry.benchmarks.items():
         assert f"### {name}\n" in REFERENCE
         assert not [metric for metric in benchmark.metrics if f"| `{metric}` |" not in REFERENCE]
-    for catalogue in (registry.solvers, registry.suites, OPERATORS):
+    for catalogue in (registry.solvers, registry.samplers, registry.suites, OPERATORS):
         assert not [name for name in catalogue if f"### {name}\n" not in REFERENCE]
     for things in (registry.distances, registry.models, registry.datasets):
         assert not [name for name in things if f"| `{name}` |" not in REFERENCE]
@@ -224,7 +224,7 @@ def test_every_option_of_a_verb_is_in_the_reference(verb: str) -> None:
 def test_every_option_and_setting_is_in_the_reference() -> None:
     registry = installed()
     records = {benchmark.options.__name__: benchmark.options for _, benchmark in registry.benchmarks.items()}
-    for name, record in [*records.items(), *registry.solvers.items(), *OPERATORS.items()]:
+    for name, record in [*records.items(), *registry.solvers.items(), *registry.samplers.items(), *OPERATORS.items()]:
         documented = {row[0]: row[1] for row in rows_of(part_of_the_reference(name))}
         assert documented == {f"`{field}`": f"`{default}`" for field, default, _ in described(record)}
 
@@ -262,7 +262,7 @@ def test_options_named_in_prose_exist() -> None:
     for row in rows_of(text_of("methods.md")):
         if settings := settings_in(row[-1]):
             checked += 1
-            options_from(RecoveryOptions, parse_settings(settings), registry.solvers, source="methods.md")
+            options_from(RecoveryOptions, parse_settings(settings), registry.choices, source="methods.md")
     assert checked >= 4
 
 
@@ -306,7 +306,7 @@ def exist(given: dict[str, object], where: str) -> None:
     chosen = given["benchmarks"] or list(registry.benchmarks)
     for benchmark in chosen:  # type: ignore[attr-defined]
         if benchmark in registry.benchmarks and given["benchmarks"]:
-            options_from(registry.benchmarks[benchmark].options, settings, registry.solvers, source=where)
+            options_from(registry.benchmarks[benchmark].options, settings, registry.choices, source=where)
 
 
 def test_verbs_named_in_prose_exist() -> None:

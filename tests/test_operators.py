@@ -178,7 +178,7 @@ def test_impossible_settings_are_told(make: Any, said: str) -> None:
 
 
 def test_an_operator_is_chosen_and_set_like_a_solver() -> None:
-    solvers = Registry().solvers
+    solvers = Registry().choices
 
     def read(settings: dict[str, Any]) -> RecoveryOptions:
         return options_from(RecoveryOptions, settings, solvers, source="here")

@@ -13,7 +13,7 @@ from preimage.harness.solvers.adam import Adam
 from preimage.harness.solvers.lbfgs import Lbfgs
 from preimage.harness.suites import read_suite
 
-SOLVERS = Registry().solvers
+SOLVERS = Registry().choices
 
 
 def read(settings: dict[str, Any]) -> RecoveryOptions:

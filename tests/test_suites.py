@@ -29,7 +29,7 @@ def options(suite: str, benchmark: str) -> Any:
     own = kind.__dataclass_fields__
     known = {name: value for name, value in REGISTRY.suites[suite].options.items() if name.partition(".")[0] in own}
     settings = merged(known, REGISTRY.suites[suite].benchmarks[benchmark])
-    return options_from(kind, settings, REGISTRY.solvers, source=suite)
+    return options_from(kind, settings, REGISTRY.choices, source=suite)
 
 
 @pytest.mark.parametrize("suite", OURS)

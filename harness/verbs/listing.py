@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from preimage.harness.plugins import Registry
 
 KINDS = (
-    *("models", "families", "datasets", "benchmarks", "suites", "metrics", "solvers", "operators"),
+    *("models", "families", "datasets", "benchmarks", "suites", "metrics", "solvers", "samplers", "operators"),
     *("distances", "backbones"),
 )
 
@@ -23,8 +23,8 @@ KINDS = (
 @click.option("--json", "as_json", is_flag=True, help="a list of objects, each with at least `name`")
 @sources
 def list_(kind: str, as_json: bool, plugins: tuple[str, ...], cards: tuple[str, ...]) -> None:
-    """What is installed: models, families, data sets, benchmarks, suites, metrics, solvers, operators, distances,
-    backbones.
+    """What is installed: models, families, data sets, benchmarks, suites, metrics, solvers, samplers, operators,
+    distances, backbones.
 
     \b
     Examples:
@@ -108,7 +108,7 @@ def _things(kind: str, found: Registry) -> list[dict[str, Any]]:
             for name, benchmark in found.benchmarks.items()
             for metric, info in benchmark.metrics.items()
         ]
-    if kind in ("solvers", "operators"):
+    if kind in ("solvers", "samplers", "operators"):
         from preimage.harness.operators import OPERATORS
         from preimage.harness.options import described
 
@@ -118,7 +118,7 @@ def _things(kind: str, found: Registry) -> list[dict[str, Any]]:
                 "settings": [f"{field}={default}" for field, default, _ in described(record)],
                 "description": (record.__doc__ or "").split("\n")[0],
             }
-            for name, record in (found.solvers if kind == "solvers" else OPERATORS).items()
+            for name, record in {**found.choices, "operator": OPERATORS}[kind.removesuffix("s")].items()
         ]
     if kind == "backbones":
         return [

@@ -199,7 +199,7 @@ def test_distorted_images_have_a_histogram_of_their_own(site: Path) -> None:
 
 @pytest.mark.parametrize("benchmark", [RecoveryBenchmark(), Overfitting(), Fit()])
 def test_the_command_gives_back_every_option(results: Results, benchmark: RecoveryBenchmark) -> None:
-    solvers = installed().solvers
+    solvers = installed().choices
     for evaluation in results.evaluations():
         if evaluation.benchmark != benchmark.name:
             continue
