@@ -141,7 +141,8 @@ def _benchmarks(registry: Registry) -> Iterator[str]:
         yield f"Options: [{benchmark.options.__name__}](#{benchmark.options.__name__.lower()})."
     yield "## Options"
     yield (
-        "Set in a suite or with `--set key=value`; the [solver](#solvers), the [sampler](#samplers) and the [operator](#operators) are set by "
+        "Set in a suite or with `--set key=value`; the [solver](#solvers), the [sampler](#samplers) and the "
+        "[operator](#operators) are set by "
         "name, and their own settings as in `--set solver=adam --set solver.steps=750`."
     )
     for record, names in records.items():

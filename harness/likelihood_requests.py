@@ -149,8 +149,7 @@ class Likelihood(Request):
     def evaluations(self, images: int) -> int:
         passes = self.labels if self.label == "every" else 1
         made = images if not isinstance(self.images, Split) else 0
-        cost = self.sampler.cost(self.dim) + (self.sampler.back_cost(self.dim) if self.bounded else 0)
-        return images * passes * cost + made
+        return images * passes * self.sampler.cost(self.dim, upper=self.bounded) + made
 
     def measure(self, block: int, world: World) -> Block:
         from preimage.harness.measurements.likelihood import measure_likelihood

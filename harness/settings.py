@@ -14,6 +14,7 @@ def option(default: Any, meaning: str) -> Any:
 def choice(of: str, meaning: str) -> dict[str, str]:
     """The metadata of a field whose record is chosen by name and set by its own names: ``solver=adam solver.steps=9``.
 
-    of: what is chosen, ``solver``, ``sampler`` or ``operator``. The field's ``default_factory`` makes what stands unless chosen.
+    of: what is chosen, ``solver``, ``sampler`` or ``operator``. The field's ``default_factory`` makes what stands
+    unless chosen.
     """
     return {"meaning": meaning, "of": of}
