@@ -9,7 +9,9 @@ Prints one line per model, budget, sampler and seed: mean gap with standard erro
 from __future__ import annotations
 
 import argparse
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +24,14 @@ from preimage.harness.generator import Generator, LatentSpace, prepare
 from preimage.harness.plugins import Registry, Sources
 from preimage.harness.priors import StandardNormal
 from preimage.harness.samplers.bounds import Gap, gap_of
-from preimage.harness.samplers.curvature import model_curvature
+from preimage.harness.samplers.curvature import Curvature, chart_metric, curvature_of
+from preimage.harness.samplers.interface import Estimate, Exact, Sampler
+from preimage.harness.samplers.laplace import Laplace
 from preimage.harness.samplers.likelihood import Likelihood
-from preimage.harness.samplers.protocols import Estimate, Exact, Laplace, LaplaceTuned, PriorPath, Published
+from preimage.harness.samplers.prior_path import PriorPath
+from preimage.harness.samplers.published import Published
 from preimage.harness.samplers.simulate import simulate
+from preimage.harness.samplers.stepping import ENTRIES
 from preimage.harness.streams import Streams, seed_of
 from preimage.harness.world import World
 
@@ -33,6 +39,7 @@ MODELS = ("fashion-cgan", "fashion-dcgan", "fashion-cvae", "fashion-glo-8192")
 SIGMA2 = {"fashion-cgan": 0.015, "fashion-dcgan": 0.01, "fashion-cvae": 0.015, "fashion-glo-8192": 0.01}
 """Of the order of their recovery errors on training images."""
 DRAWS = 64
+SAMPLERS: dict[str, Callable[[int], Sampler]] = {"published": Published, "prior-path": PriorPath, "laplace": Laplace}
 
 
 class Decoder(Generator):
@@ -58,11 +65,12 @@ class Decoder(Generator):
 
 
 class Case(NamedTuple):
-    """Simulated images of a model, what was tuned for it, and where the images come from."""
+    """Simulated images of a model, its curvature, what was tuned for it, and where the images come from."""
 
     likelihood: Likelihood
     exact: Tensor
-    tuned: LaplaceTuned
+    curve: Curvature
+    tuned: dict[str, float]
 
 
 def prepare_case(generator: Generator, sigma2: float, images: int, seed: int, budget: int) -> Case:
@@ -74,33 +82,29 @@ def prepare_case(generator: Generator, sigma2: float, images: int, seed: int, bu
         made = simulate(generator, streams, sigma2, label)
         return Likelihood(generator, made.image, sigma2, label), made.u, label
 
-    draws, u, label = drawn("metric", DRAWS)
-    curve = model_curvature(draws, u, label)
+    _, u, label = drawn("metric", DRAWS)
+    matrix = chart_metric(generator, u, label).matrix
+    curve = curvature_of(matrix.unsqueeze(0), math.prod(generator.image), sigma2)
     tuning, codes, _ = drawn("tuning", 8)
     chains, back = (Streams([seed_of(seed, name, i) for i in range(8)]) for name in ("tuning chains", "tuning back"))
-    prior = PriorPath(budget).tune(tuning, curve, chains)
-    tuned = Laplace(budget).tune(tuning, prior, chains, Exact(codes, back))
+    tuned = Laplace(budget).tune(tuning, curve, chains, Exact(codes, back))
     measured, exact, _ = drawn("images", images)
-    return Case(measured, exact, tuned)
+    return Case(measured, exact, curve, tuned)
 
 
 def estimate(sampler: str, case: Case, budget: int, seed: int) -> Estimate:
     """Both bounds of the images of a case."""
     streams = Streams([seed_of(seed, "chains", sampler, i) for i in range(len(case.likelihood))])
     back = Streams([seed_of(seed, "reverse chains", sampler, i) for i in range(len(case.likelihood))])
-    exact = Exact(case.exact, back)
-    if sampler == "published":
-        return Published(budget).estimate(case.likelihood, streams, exact)
-    if sampler == "prior-path":
-        return PriorPath(budget).estimate(case.likelihood, case.tuned.prior, streams, exact)
-    return Laplace(budget).estimate(case.likelihood, case.tuned, streams, exact)
+    made = SAMPLERS[sampler](budget)
+    return made.estimate(case.likelihood, case.curve, case.tuned, streams, Exact(case.exact, back))
 
 
 def line(name: str, budget: int, sampler: str, seed: int, found: Estimate, seconds: float) -> str:
     assert found.upper is not None  # exact codes were given
     gap: Gap = gap_of(found.lower, found.upper)
-    acceptance = float(found.runs["forward"].acceptance.nanmean())
-    spent = int(found.evaluations[0]) / found.runs["forward"].log_weight.shape[1]
+    acceptance = float(found.acceptance.mean())
+    spent = int(found.evaluations[0]) / found.log_weight.shape[1]
     return (
         f"{name:18} {budget:5} {sampler:10} seed {seed} gap {gap.mean:8.2f} +- {gap.error:6.2f} "
         f"median {gap.median:8.2f} 90% {gap.tenth:8.2f} max {gap.largest:8.2f} lower {float(found.lower.mean()):9.2f} "
@@ -109,7 +113,7 @@ def line(name: str, budget: int, sampler: str, seed: int, found: Estimate, secon
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", action="append", help="a model by name; more than once for several")
     parser.add_argument("--decoder", type=Path, help="a folder with decoder.npz")
     parser.add_argument("--images", type=int, default=16)
@@ -129,9 +133,9 @@ def main() -> None:
         for seed in range(given.seeds):
             for budget in given.budget or (1000, 2500):
                 case = prepare_case(generator, sigma2, given.images, seed, budget)
-                steps = [round(float(table[-1]), 2) for table in (case.tuned.prior.steps.table, case.tuned.steps.table)]
-                print(f"{name}: b0 {case.tuned.b0}, last steps {steps}", flush=True)
-                for sampler in given.sampler or ("published", "prior-path", "laplace"):
+                steps = [round(case.tuned[f"{path}_step_{ENTRIES - 1}"], 2) for path in ("prior", "laplace")]
+                print(f"{name}: b0 {case.tuned['b0']}, last steps {steps}", flush=True)
+                for sampler in given.sampler or SAMPLERS:
                     began = time.perf_counter()
                     found = estimate(sampler, case, budget, seed)
                     print(line(name, budget, sampler, seed, found, time.perf_counter() - began), flush=True)

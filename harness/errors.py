@@ -41,6 +41,10 @@ class GeneratorError(PreimageError):
     """A generator that breaks its contract: shape, dtype, non-finite images, unknown space or label."""
 
 
+class NotFiniteJacobian(GeneratorError):
+    """Derivatives of a generator that are not finite at the codes where they were taken."""
+
+
 class PluginError(PreimageError):
     """A plug-in that fails to import or registers what it must not."""
 

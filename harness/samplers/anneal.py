@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from preimage.harness.errors import GeneratorError
-from preimage.harness.samplers.hmc import Hmc, Info, Rung, State
+from preimage.harness.samplers.hmc import Hmc, Rung, State
 from preimage.harness.samplers.path import Path
 from preimage.harness.samplers.stepping import Stepping
 from preimage.harness.streams import Streams
@@ -19,7 +19,8 @@ class Run(NamedTuple):
 
     log_weight: [n, chains] float64, -inf for a chain that started where the likelihood is not finite. position: the
     last ones in the path's frame [n, chains, dim], log_joint: ``log p(u) p(x | u)`` there, [n, chains].
-    acceptance: mean chance over chains, [n, T - 1], by temperature (coldest last). steps: white units, [n, T - 1].
+    acceptance: mean chance over chains, [n, T - 1], by temperature (coldest last); chance: over temperatures,
+    [n, chains]. steps: white units, [n, T - 1].
     non_finite: rejected for it, [n] int64. dead: chains that never had a finite likelihood or proposal, [n, chains].
     evaluations: gradient evaluations over all chains, [n] int64.
     """
@@ -28,6 +29,7 @@ class Run(NamedTuple):
     position: Tensor
     log_joint: Tensor
     acceptance: Tensor
+    chance: Tensor
     steps: Tensor
     non_finite: Tensor
     dead: Tensor
@@ -83,23 +85,19 @@ def _run(
     sizes = torch.full((last - 1, n), torch.nan, dtype=torch.float64)
     non_finite = torch.zeros(n, dtype=torch.int64)
     moved = torch.full((n, chains), last == 1)
+    chance = torch.zeros(n, chains, dtype=torch.float64)
     for k in order:
         size = stepping.size(steps, k / last)
         state, info = sampler.step(path, state, Rung(k, size.reshape(-1, 1, 1)), streams)
         steps = stepping.update(steps, info.chance)
         log_weight = log_weight + widths[k if forward else k - 1] * state.value.ratio
         acceptance[k - 1], sizes[k - 1] = info.chance.mean(dim=1), size
+        chance += info.chance
         non_finite += info.non_finite.sum(dim=1)
         moved |= ~info.non_finite
     dead = ~(torch.isfinite(ratio) & moved)
     joint = state.value.start + state.value.ratio
     spent = chains * (1 + sampler.leapfrogs * (last - 1))
-    return Run(log_weight, state.position, joint, acceptance.T, sizes.T, non_finite, dead, torch.full((n,), spent))
-
-
-def intervals_for(evaluations: int, leapfrogs: int) -> int:
-    """The most temperatures above 0 that a chain can have for this many gradient evaluations; at least 1."""
-    return max(1, 1 + (evaluations - 1) // leapfrogs)
-
-
-__all__ = ["Info", "Run", "anneal", "anneal_back", "check_alive", "intervals_for"]
+    chance /= max(1, last - 1)
+    count = torch.full((n,), spent)
+    return Run(log_weight, state.position, joint, acceptance.T, chance, sizes.T, non_finite, dead, count)

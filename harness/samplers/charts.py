@@ -64,11 +64,13 @@ class BoxChart(NormalChart):
         self.low, self.width = prior.low, prior.high - prior.low
 
     def code(self, u: Tensor) -> Tensor:
-        return (self.low + self.width * torch.special.ndtr(u.double())).float()
+        share: Tensor = torch.special.ndtr(u.double())
+        return (self.low + self.width * share).float()
 
     def lift(self, code: Tensor, streams: Streams) -> Tensor:
         share = ((code.double() - self.low) / self.width).clamp(EDGE, 1 - EDGE)
-        return torch.special.ndtri(share).float()
+        u: Tensor = torch.special.ndtri(share)
+        return u.float()
 
 
 class TruncatedChart(NormalChart):
@@ -85,12 +87,14 @@ class TruncatedChart(NormalChart):
     def code(self, u: Tensor) -> Tensor:
         below = torch.special.ndtr(-u.double().abs())
         lower = torch.special.ndtri(self.tail + (1 - 2 * self.tail) * below)
-        return (torch.where(u > 0, -lower, lower)).float()
+        code: Tensor = torch.where(u > 0, -lower, lower)
+        return code.float()
 
     def lift(self, code: Tensor, streams: Streams) -> Tensor:
         below = (torch.special.ndtr(-code.double().abs()) - self.tail) / (1 - 2 * self.tail)
         lower = torch.special.ndtri(below.clamp_min(EDGE))
-        return torch.where(code > 0, -lower, lower).float()
+        u: Tensor = torch.where(code > 0, -lower, lower)
+        return u.float()
 
 
 class SphereChart(NormalChart):
@@ -100,10 +104,11 @@ class SphereChart(NormalChart):
         self.radius = prior.radius
 
     def code(self, u: Tensor) -> Tensor:
-        return u * (self.radius / u.norm(dim=1, keepdim=True).clamp_min(1e-12))
+        length: Tensor = u.norm(dim=1, keepdim=True)
+        return u * (self.radius / length.clamp_min(1e-12))
 
     def lift(self, code: Tensor, streams: Streams) -> Tensor:
-        length = streams.normal(code.shape[1]).norm(dim=1, keepdim=True)  # the chi law, whatever the direction
+        length: Tensor = streams.normal(code.shape[1]).norm(dim=1, keepdim=True)  # the chi law, whatever the direction
         return code * (length / self.radius)
 
 

@@ -8,21 +8,29 @@ import torch
 from torch import Tensor
 
 from preimage.harness.distances import SquaredL2
+from preimage.harness.errors import NotFiniteJacobian
 from preimage.harness.generator import Generator, LatentSpace
 from preimage.harness.priors import StandardNormal
-from preimage.harness.samplers.charts import Chart
+from preimage.harness.samplers.charts import Chart, chart_of
 from preimage.harness.samplers.likelihood import Likelihood
-from preimage.harness.solvers.metric import measure_metric
+from preimage.harness.solvers.metric import Metric, measure_metric
 
 
 class Curvature(NamedTuple):
-    """``Lambda = Q diag(eigenvalues) Q^T`` in the chart's coordinates: eigenvalues [dim] or [n, 1, dim] float64,
-    ascending and not below 0; rotation Q [dim, dim] or [n, dim, dim] float32. evaluations: per image, or in all.
+    """``Lambda = Q diag(eigenvalues) Q^T`` in the chart's coordinates: one for all images, or one of each image.
+
+    eigenvalues: [dim] or [n, 1, dim] float64, ascending and not below 0. rotation: Q, [dim, dim] or [n, dim, dim]
+    float32. borrowed: of which images it is the model's because their own was not finite, [n] bool, or [].
     """
 
     eigenvalues: Tensor
     rotation: Tensor
-    evaluations: int
+    borrowed: Tensor
+
+    def matrix(self) -> Tensor:
+        """Lambda, float64."""
+        rotation = self.rotation.double()
+        return (rotation * self.eigenvalues) @ rotation.mT
 
 
 class Charted(Generator):
@@ -39,33 +47,49 @@ class Charted(Generator):
         return self.generator.decode(self.chart.code(code), label, space=self.latent.name)
 
 
-def model_curvature(likelihood: Likelihood, u: Tensor, label: Tensor | None = None) -> Curvature:
-    """The mean over draws u [m, dim] of the prior: one matrix for all images."""
-    charted = Charted(likelihood.generator, likelihood.space, likelihood.chart)
-    metric = measure_metric(charted, SquaredL2(), u, label, space="u")
-    values, vectors = torch.linalg.eigh(metric.matrix * (likelihood.target[0].numel() / likelihood.sigma2))
-    return Curvature(values.clamp_min(0.0), vectors.float(), metric.evaluations)
+def chart_metric(generator: Generator, u: Tensor, label: Tensor | None = None, *, space: str = "z") -> Metric:
+    """``A``, the mean of ``J^T J / D`` over draws u [m, dim] of the chart's law, in its coordinates; dim evaluations a
+    draw. Raises NotFiniteJacobian."""
+    latent = generator.space(space)
+    return measure_metric(Charted(generator, latent, chart_of(latent)), SquaredL2(), u, label, space="u")
 
 
-def image_curvature(likelihood: Likelihood, u: Tensor) -> Curvature:
-    """At one code u [n, dim] of each image; dim evaluations each."""
+def curvature_of(matrices: Tensor, pixels: int, sigma2: float, which: Tensor | None = None) -> Curvature:
+    """``Lambda = A D / sigma2`` from matrices A [k, dim, dim] float64 of ``chart_metric``, D = pixels.
+
+    which: for each image its matrix, [n] int64 (its label's); None: the first serves all.
+    """
+    values, vectors = torch.linalg.eigh(matrices * (pixels / sigma2))
+    values, vectors = values.clamp_min(0.0), vectors.float()
+    if which is None:
+        return Curvature(values[0], vectors[0], torch.tensor(False))
+    return Curvature(values[which].unsqueeze(1), vectors[which], torch.zeros(len(which), dtype=torch.bool))
+
+
+def image_curvature(likelihood: Likelihood, u: Tensor, model: Curvature) -> Curvature:
+    """At one code u [n, dim] of each image; dim evaluations each.
+
+    An image whose Jacobian is not finite there has the model's curvature, and is marked as having borrowed it.
+    """
     charted = Charted(likelihood.generator, likelihood.space, likelihood.chart)
-    matrices = []
+    scale = likelihood.target[0].numel() / likelihood.sigma2
+    matrices = model.matrix().expand(len(u), -1, -1).clone()
+    borrowed = torch.zeros(len(u), dtype=torch.bool)
     for i in range(len(u)):
         label = None if likelihood.label is None else likelihood.label[i : i + 1]
-        matrices.append(measure_metric(charted, SquaredL2(), u[i : i + 1], label, space="u").matrix)
-    scale = likelihood.target[0].numel() / likelihood.sigma2
-    values, vectors = torch.linalg.eigh(torch.stack(matrices) * scale)
+        try:
+            matrices[i] = measure_metric(charted, SquaredL2(), u[i : i + 1], label, space="u").matrix * scale
+        except NotFiniteJacobian:
+            borrowed[i] = True
     likelihood.evaluations += u.shape[1]
-    return Curvature(values.clamp_min(0.0).unsqueeze(1), vectors.float(), u.shape[1])
+    return _spectrum(matrices, borrowed)
 
 
 def blended(image: Curvature, model: Curvature, share: float) -> Curvature:
     """``(1 - share) A_x + share A``: held up by the model where the image happens to be flat."""
+    return _spectrum((1 - share) * image.matrix() + share * model.matrix(), image.borrowed)
 
-    def matrix(curve: Curvature) -> Tensor:
-        rotation = curve.rotation.double()
-        return (rotation * curve.eigenvalues) @ rotation.mT
 
-    values, vectors = torch.linalg.eigh((1 - share) * matrix(image) + share * matrix(model))
-    return Curvature(values.clamp_min(0.0).unsqueeze(1), vectors.float(), image.evaluations)
+def _spectrum(matrices: Tensor, borrowed: Tensor) -> Curvature:
+    values, vectors = torch.linalg.eigh(matrices)
+    return Curvature(values.clamp_min(0.0).unsqueeze(1), vectors.float(), borrowed)

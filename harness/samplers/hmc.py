@@ -9,14 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from preimage.harness.errors import UsageError
 from preimage.harness.samplers.path import Path, Value
-from preimage.harness.settings import option
+from preimage.harness.samplers.ranges import check_transition
 from preimage.harness.streams import Streams
-
-LONGEST = 2.0
-"""Longest trajectory, leapfrogs x step in white units. Near pi a Gaussian is mapped onto its mirror image: nearly
-every proposal is accepted, and nothing mixes."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +23,11 @@ class Hmc:
     those of the current position are kept.
     """
 
-    leapfrogs: int = option(2, "leapfrog steps per transition")
-    persistence: float = option(0.7, "share a of the momentum that the next transition keeps, 0 to below 1")
+    leapfrogs: int = 2
+    persistence: float = 0.7
 
     def __post_init__(self) -> None:
-        if self.leapfrogs < 1:
-            raise UsageError(f"leapfrogs is {self.leapfrogs}; a transition needs at least 1")
-        if not 0 <= self.persistence < 1:
-            raise UsageError(f"persistence is {self.persistence}; it must be at least 0 and below 1")
+        check_transition(self.leapfrogs, self.persistence)
 
     def init(self, path: Path, position: Tensor, streams: Streams) -> State:
         """The state at positions [n, chains, dim], momentum fresh; one evaluation per chain."""
@@ -44,7 +36,7 @@ class Hmc:
 
     def step(self, path: Path, state: State, rung: Rung, streams: Streams) -> tuple[State, Info]:
         """One transition that keeps ``Q_t`` invariant. Non-finite proposals are rejected and counted."""
-        t = path.at(rung.index)
+        t = path.at(rung.at)
         _, chains, dim = state.position.shape
         noise, uniform = streams.normal(chains, dim), streams.uniform(chains)
         a = self.persistence
@@ -76,15 +68,15 @@ class Info(NamedTuple):
 
 
 class Rung(NamedTuple):
-    """Where a transition stands: index of its temperature in the path; step in white units [n, 1, 1] or []."""
+    """Where a transition stands: ``at``, the index of its temperature; step in white units [n, 1, 1] or []."""
 
-    index: int
+    at: int
     step: Tensor
 
 
 def leapfrog(path: Path, state: State, rung: Rung, count: int) -> State:
     """``count`` leapfrog steps, reversible, volume-preserving, from a state of known value: ``count`` evaluations."""
-    t, spread = path.at(rung.index), path.spread(rung.index)
+    t, spread = path.at(rung.at), path.spread(rung.at)
     t, kick, drift = t.float(), rung.step.float() * spread, rung.step.float() * spread
     position, momentum, value = state
     momentum = momentum + 0.5 * kick * value.slope(t)

@@ -1,57 +1,125 @@
-"""A start near the posterior: polish a pilot's best code, and temper the Gaussian that touches the posterior there."""
+"""Settings of the tempered Laplace start; the chains are in ``laplace_annealing.py``."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from preimage.harness.samplers.anneal import Run
-from preimage.harness.samplers.curvature import Curvature, image_curvature
-from preimage.harness.samplers.likelihood import Likelihood
-from preimage.harness.samplers.path import Gaussian, Path
-from preimage.harness.samplers.schedules import spectral_schedule
+from preimage.harness.errors import UsageError
+from preimage.harness.samplers.prior_path import PriorPath
+from preimage.harness.samplers.ranges import chain_cost, check_chains, check_evaluations, check_share, check_transition
+from preimage.harness.settings import option
+
+if TYPE_CHECKING:
+    from preimage.harness.samplers.curvature import Curvature
+    from preimage.harness.samplers.interface import Estimate, Exact
+    from preimage.harness.samplers.likelihood import Likelihood
+    from preimage.harness.streams import Streams
 
 DAMPINGS = (0.0, 1e-3, 1e-2, 0.1)
 """Tried side by side in a Levenberg-Marquardt step, as shares of the largest eigenvalue."""
 
 
-def best_position(pilot: Run, likelihood: Likelihood) -> Tensor:
-    """For each image the last code of the chain with the highest joint density, in the chart's coordinates [n, dim]."""
-    joint = torch.where(torch.isfinite(pilot.log_joint), pilot.log_joint, -torch.inf)
-    u = likelihood.to_chart(pilot.position)
-    return u[torch.arange(len(u)), joint.argmax(dim=1)]
+class Budget(NamedTuple):
+    """What the evaluations of a chain go to: pilot and measured chains, each per chain; Jacobians and the polish per
+    image."""
+
+    pilot: int
+    measured: int
+    polish: int
 
 
-def polish(likelihood: Likelihood, u: Tensor, steps: int = 3) -> Tensor:
-    """Levenberg-Marquardt steps on ``log p(u) + log p(x | u)`` from u [n, dim]: the best code seen, [n, dim].
-
-    A step takes dim evaluations for the Jacobian, one for the gradient and one for each damping that is tried.
+@dataclass(frozen=True)
+class Laplace:
+    """A prior-path pilot finds u*, Levenberg-Marquardt polishes it; the measured chains start from the tempered Laplace
+    law there, in the image's own curvature. The bounds are those of a fixed mixture of both runs' weights.
     """
-    image = torch.arange(len(u))
-    for _ in range(steps):
-        curve = image_curvature(likelihood, u)
-        value, slope = likelihood(u.unsqueeze(1))
-        prior, prior_slope = likelihood.log_prior(u.unsqueeze(1))
-        white = (slope + prior_slope).double() @ curve.rotation.double()  # [n, 1, dim]
-        largest = curve.eigenvalues[:, :, -1:]
-        moves = [white / (1 + curve.eigenvalues + share * largest) for share in DAMPINGS]
-        tried = u.unsqueeze(1) + (torch.cat(moves, dim=1) @ curve.rotation.double().mT).float()
-        candidates = torch.cat([u.unsqueeze(1), tried], dim=1)
-        joint = torch.cat([value + prior, likelihood(tried)[0] + likelihood.log_prior(tried)[0]], dim=1)
-        u = candidates[image, torch.where(torch.isfinite(joint), joint, -torch.inf).argmax(dim=1)]
-    return u
 
+    name: ClassVar[str] = "laplace"
 
-def laplace_path(likelihood: Likelihood, u: Tensor, curve: Curvature, b0: float, intervals: int) -> Path:
-    """From ``q0 = N(m, (I + b0 A_x)^-1)``, ``m = (I + b0 A_x)^-1 b0 (I + A_x) u*``, spectral in b on [b0, 1].
+    evaluations: int = option(2500, "gradient evaluations per chain, pilot and Jacobians included")
+    chains: int = option(4, "chains per image")
+    leapfrogs: int = option(2, "leapfrog steps per transition")
+    persistence: float = option(0.7, "share of the momentum that the next transition keeps, 0 to below 1")
+    acceptance: float = option(0.8, "acceptance that tuning of the steps aims at")
+    pilot: float = option(0.25, "share of the evaluations for the pilot")
+    pilot_least: int = option(300, "evaluations per chain of the pilot, at least")
+    b0: tuple[float, ...] = option((0.01, 0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
+    blend: float = option(0.2, "share of the model's mean curvature in each image's own")
+    polish: int = option(3, "Levenberg-Marquardt steps")
 
-    q0 is the Gaussian surrogate of the posterior tempered at b0; under it ``Q_t`` has precision ``I + b A_x`` with
-    ``b = b0 + t (1 - b0)``. u: u*, [n, dim]. curve: A_x.
-    """
-    framed = likelihood.rotated(curve.rotation)
-    centre = framed.to_frame(u.unsqueeze(1)).double()
-    precision = 1 + b0 * curve.eigenvalues
-    mean = b0 * (1 + curve.eigenvalues) * centre / precision
-    schedules = [spectral_schedule(intervals, values[0], b0) for values in curve.eigenvalues]
-    temperatures = (torch.stack(schedules, dim=1) - b0) / (1 - b0)
-    return Path(framed, temperatures, curve.eigenvalues, Gaussian(mean.float(), precision.float()), b0)
+    def __post_init__(self) -> None:
+        check_chains(self.chains)
+        check_transition(self.leapfrogs, self.persistence)
+        check_evaluations(self.evaluations, self.leapfrogs)
+        check_share("acceptance", self.acceptance)
+        check_share("pilot", self.pilot)
+        check_evaluations(self.pilot_least, self.leapfrogs)
+        for b0 in self.b0:
+            check_share("b0", b0)
+        if not self.b0:
+            raise UsageError("b0 names no temperature; tuning needs at least one to choose from, e.g. b0=[0.1]")
+        if not 0 <= self.blend <= 1:
+            raise UsageError(f"blend is {self.blend}; a share lies between 0 and 1")
+        if self.polish < 0:
+            raise UsageError(f"polish is {self.polish}; a number of steps is 0 or more")
+
+    @property
+    def needs_curvature(self) -> bool:
+        """It does: for its pilot."""
+        return True
+
+    @property
+    def needs_tuning(self) -> bool:
+        """It does: for steps and the temperature of the start."""
+        return True
+
+    def pilot_sampler(self) -> PriorPath:
+        """The pilot as a sampler of its own."""
+        spent = max(self.pilot_least, round(self.pilot * self.evaluations))
+        return PriorPath(spent, self.chains, self.leapfrogs, self.persistence, self.acceptance)
+
+    def budget(self, dim: int) -> Budget:
+        """How the evaluations are shared out. Raises UsageError where too few are left for the measured chains."""
+        pilot = self.pilot_sampler().evaluations
+        polish = (self.polish + 1) * dim + self.polish * (1 + len(DAMPINGS))
+        left = self.evaluations - pilot - -(-polish // self.chains)
+        if left < 1 + self.leapfrogs:
+            raise UsageError(
+                f"{self.evaluations} evaluations per chain leave {left} after the pilot ({pilot}) and the "
+                f"Jacobians ({polish} per image). Raise evaluations, or take the sampler prior-path"
+            )
+        return Budget(pilot, left, polish)
+
+    def cost(self, dim: int, upper: bool = False) -> int:
+        """Exact generator evaluations of one image, all chains; of both bounds where ``upper``."""
+        budget = self.budget(dim)
+        chains = self.pilot_sampler().cost(dim) + self.chains * chain_cost(budget.measured, self.leapfrogs)
+        return budget.polish + chains * (2 if upper else 1)
+
+    def tuning_cost(self, dim: int, images: int) -> int:
+        """Steps of the prior path; the starts with both bounds of their pilot; three runs for each ``b0``."""
+        budget, steps = self.budget(dim), chain_cost(self.evaluations, self.leapfrogs)
+        measured = self.chains * chain_cost(budget.measured, self.leapfrogs)
+        start = self.pilot_sampler().cost(dim, upper=True) + budget.polish
+        return images * (self.chains * steps + start + 3 * len(self.b0) * measured)
+
+    def tune(self, likelihood: Likelihood, curve: Curvature | None, streams: Streams, exact: Exact) -> dict[str, float]:
+        """``prior_step_00`` ..., ``b0`` and ``laplace_step_00`` ...: the start and steps with the least mean gap."""
+        from preimage.harness.samplers.laplace_annealing import tune_laplace
+
+        return tune_laplace(self, likelihood, curve, streams, exact)
+
+    def estimate(
+        self,
+        likelihood: Likelihood,
+        curve: Curvature | None,
+        tuned: Mapping[str, float],
+        streams: Streams,
+        exact: Exact | None = None,
+    ) -> Estimate:
+        """Lower bounds, and upper ones where the exact codes are given."""
+        from preimage.harness.samplers.laplace_annealing import laplace_estimate
+
+        return laplace_estimate(self, likelihood, curve, tuned, streams, exact)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GRID = 20_001
-"""Points of the grid on which a path's length is integrated."""
+GRID = 4_001
+"""Points of the grid on which a path's length is integrated: even in log(1 + beta lambda), its error is below 1e-5."""
 
 
 def sigmoid_schedule(intervals: int, rad: float = 4.0) -> Tensor:
@@ -36,12 +36,21 @@ def spectral_schedule(intervals: int, eigenvalues: Tensor, start: float = 0.0) -
     # beta = (exp(s) - 1) / largest: even in s where the stiffest direction is felt, linear below it
     s = np.linspace(math.log1p(start * largest), math.log1p(largest), GRID)
     beta = np.expm1(s) / largest
-    squares = np.zeros(GRID)
-    for value in lam:
-        squares += (value / (1 + beta * value)) ** 2
-    speed = np.sqrt(0.5 * squares)
+    column = lam[:, None]
+    speed = np.sqrt(0.5 * ((column / (1 + beta * column)) ** 2).sum(axis=0))
     length = np.concatenate([[0.0], np.cumsum(0.5 * (speed[1:] + speed[:-1]) * np.diff(beta))])
     even = np.linspace(0.0, length[-1], intervals + 1)
     schedule = np.interp(even, length, beta)
     schedule[0], schedule[-1] = start, 1.0
     return torch.from_numpy(schedule)
+
+
+def spectral_schedules(intervals: int, eigenvalues: Tensor, start: float = 0.0) -> Tensor:
+    """``spectral_schedule`` of each image, [T + 1, n], from eigenvalues [n, 1, dim]; [T + 1] from [dim], one for all.
+
+    Images of one curvature, as those of one label are, share the work.
+    """
+    if eigenvalues.dim() == 1:
+        return spectral_schedule(intervals, eigenvalues, start)
+    rows, which = torch.unique(eigenvalues.squeeze(1), dim=0, return_inverse=True)
+    return torch.stack([spectral_schedule(intervals, row, start) for row in rows], dim=1)[:, which]

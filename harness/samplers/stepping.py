@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from preimage.harness.errors import UsageError
-from preimage.harness.samplers.hmc import LONGEST, Hmc
-from preimage.harness.settings import option
+from preimage.harness.samplers.ranges import LONGEST
+
+if TYPE_CHECKING:
+    from preimage.harness.samplers.published import Published
+
+ENTRIES = 33
+"""Numbers that a table of steps is stored as."""
 
 
 class Steps(NamedTuple):
@@ -38,17 +44,22 @@ class Stepping(Protocol):
 class AdaptedSteps:
     """One step per image, shared by its chains: longer where the average acceptance is above the target, else shorter.
 
-    It looks at the measured chains, so the bound is one in the limit of slow adaptation only.
-    Wu et al., ICLR 2017, whose released code has one step for all images.
+    It looks at the measured chains, so the bound is one in the limit of slow adaptation only. Units are the codes'.
     """
 
-    first: float = option(0.05, "step at the start, code units")
-    target: float = option(0.65, "acceptance to aim at")
-    up: float = option(1.02, "factor per transition above the target")
-    down: float = option(0.98, "factor per transition below the target")
-    memory: float = option(0.9, "decay of the moving average of acceptance per transition")
-    least: float = option(1e-4, "shortest step, code units")
-    most: float = option(0.5, "longest step, code units")
+    first: float = 0.05
+    target: float = 0.65
+    up: float = 1.02
+    down: float = 0.98
+    memory: float = 0.9
+    least: float = 1e-4
+    most: float = 0.5
+
+    @classmethod
+    def of(cls, settings: Published) -> AdaptedSteps:
+        """The rule that the settings describe."""
+        s = settings
+        return cls(s.step, s.target, s.up, s.down, s.memory, s.shortest, s.longest)
 
     def init(self, images: int) -> Steps:
         first = torch.full((images,), self.first, dtype=torch.float64)
@@ -65,12 +76,15 @@ class AdaptedSteps:
 
 @dataclass(frozen=True)
 class TunedSteps:
-    """One step for all images of a pilot, which follows the acceptance along the path; what it was is then frozen."""
+    """One step for all images of a pilot, which follows the acceptance along the path; what it was is then frozen.
 
-    first: float = option(0.6, "step at the start, white units")
-    target: float = option(0.8, "acceptance to aim at")
-    rate: float = option(0.2, "change of log step per transition and unit of acceptance missed")
-    most: float = option(0.9, "longest step, white units")
+    first, most: white units. rate: change of log step per transition and unit of acceptance missed.
+    """
+
+    first: float = 0.6
+    target: float = 0.8
+    rate: float = 0.2
+    most: float = 0.9
 
     def init(self, images: int) -> Steps:
         first = torch.full((images,), min(self.first, self.most), dtype=torch.float64)
@@ -92,15 +106,21 @@ class FrozenSteps:
     Raises UsageError where the longest trajectory passes ``LONGEST``.
     """
 
-    def __init__(self, table: Tensor, sampler: Hmc) -> None:
+    def __init__(self, table: Tensor, leapfrogs: int) -> None:
         self.table = table.double()
-        longest = float(self.table.max()) * sampler.leapfrogs
+        longest = float(self.table.max()) * leapfrogs
         if not float(self.table.min()) > 0 or longest > LONGEST:
             raise UsageError(
                 f"steps of {float(self.table.min()):.3g} to {float(self.table.max()):.3g} white units with "
-                f"{sampler.leapfrogs} leapfrogs; steps must be above 0 and leapfrogs x step at most {LONGEST} "
+                f"{leapfrogs} leapfrogs; steps must be above 0 and leapfrogs x step at most {LONGEST} "
                 f"(it is {longest:.3g}): near pi every proposal is accepted and nothing mixes. Take fewer leapfrogs"
             )
+
+    @classmethod
+    def of(cls, name: str, tuned: Mapping[str, float], leapfrogs: int) -> FrozenSteps:
+        """The table that ``named`` has written into tuned numbers."""
+        table = [number(f"{name}_{i:02d}", tuned) for i in range(ENTRIES)]
+        return cls(torch.tensor(table, dtype=torch.float64), leapfrogs)
 
     def init(self, images: int) -> Steps:
         return Steps(torch.zeros(images, dtype=torch.float64), torch.zeros(images, dtype=torch.float64))
@@ -113,3 +133,26 @@ class FrozenSteps:
 
     def update(self, steps: Steps, chance: Tensor) -> Steps:
         return steps
+
+
+def smoothed(steps: Tensor, width: int = 25) -> Tensor:
+    """Steps by temperature [T - 1] as a table along the path: running geometric means, [``ENTRIES``]."""
+    logs = steps.log()
+    half = max(1, min(width, len(logs) // 8))
+    centres = torch.linspace(0, len(logs) - 1, ENTRIES).round().long().tolist()
+    means = torch.stack([logs[max(0, c - half) : c + half + 1].mean() for c in centres]).exp()
+    return means.clamp(steps.min(), steps.max())  # exp of log may round up over the longest step
+
+
+def named(name: str, table: Tensor) -> dict[str, float]:
+    """A table of steps as numbers by name, in the order of the path."""
+    return {f"{name}_{i:02d}": float(step) for i, step in enumerate(table)}
+
+
+def number(name: str, tuned: Mapping[str, float]) -> float:
+    """One tuned number. Raises UsageError where it is missing."""
+    if name not in tuned:
+        raise UsageError(
+            f"the tuned numbers lack {name!r} (there are {len(tuned)}); tune the sampler on this model first"
+        )
+    return tuned[name]

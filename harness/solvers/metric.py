@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from preimage.harness.distances import Distance, embedded
-from preimage.harness.errors import GeneratorError
+from preimage.harness.errors import NotFiniteJacobian
 from preimage.harness.generator import Generator, check_images
 
 DRAWS = 64
@@ -56,7 +56,7 @@ def measure_metric(
     of the distance's embedding of the (operated) image, of the image's pixels where the distance has none. It takes
     dim forward-mode products per draw, each counted as one generator evaluation; ``width`` of them are made at once.
     A network with an operation that has no forward-mode derivative gets the same products by differentiating ``J^T w``
-    in w. Raises GeneratorError where J is not finite.
+    in w. Raises NotFiniteJacobian.
     """
     has_embedding = False
 
@@ -93,7 +93,7 @@ def measure_metric(
     divisor = 1 if squared else size
     matrix = total / (count * divisor)
     if not torch.isfinite(matrix).all():
-        raise GeneratorError(
+        raise NotFiniteJacobian(
             f"the Jacobian of {type(generator).__name__} is not finite at draws from its prior "
             f"({count} were taken). Run `preimage check` on the model, or use a solver that needs "
             "no metric"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,9 +13,10 @@ from torch import Tensor
 from preimage.harness.cards import ImageSpec
 from preimage.harness.generator import Generator, LatentSpace
 from preimage.harness.priors import Prior, StandardNormal
-from preimage.harness.samplers.curvature import model_curvature
+from preimage.harness.samplers.curvature import Curvature, chart_metric, curvature_of
+from preimage.harness.samplers.interface import Exact
+from preimage.harness.samplers.laplace import Laplace
 from preimage.harness.samplers.likelihood import Likelihood
-from preimage.harness.samplers.protocols import Exact, Laplace, LaplaceTuned, PriorPath
 from preimage.harness.samplers.simulate import Simulated, simulate
 from preimage.harness.streams import Streams, seed_of
 
@@ -91,11 +93,24 @@ def exactly(made: Simulated, seed: int = 0) -> Exact:
     return Exact(made.u, streams("back", len(made.u), seed))
 
 
-@functools.cache
-def tuned(generator: Generator, sigma2: float, evaluations: int = 400) -> LaplaceTuned:
+def model_curvature(generator: Generator, u: Tensor, sigma2: float) -> Curvature:
+    """The mean curvature over draws u, one for all images."""
+    metric = chart_metric(generator, u)
+    return curvature_of(metric.matrix.unsqueeze(0), math.prod(generator.image), sigma2)
+
+
+class Fixed(NamedTuple):
     """What the frozen samplers need of a model."""
+
+    curve: Curvature
+    numbers: dict[str, float]
+
+
+@functools.cache
+def tuned(generator: Generator, sigma2: float, evaluations: int = 400) -> Fixed:
+    """Measured on images of its own."""
     likelihood, made = simulated(generator, sigma2, 8, seed=900)
-    curve = model_curvature(likelihood, made.u)
-    own, back = streams("tuning", 8), streams("tuning back", 8)
-    prior = PriorPath(evaluations).tune(likelihood, curve, own)
-    return Laplace(evaluations, pilot_least=100).tune(likelihood, prior, own, Exact(made.u, back))
+    curve = model_curvature(generator, made.u, sigma2)
+    sampler = Laplace(evaluations, pilot_least=100)
+    exact = Exact(made.u, streams("tuning back", 8))
+    return Fixed(curve, sampler.tune(likelihood, curve, streams("tuning", 8), exact))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path as Folder
 
 import numpy as np
 import pytest
 import torch
-from exact_models import Linear, exactly, linear, numbers, simulated, streams, tuned
+from exact_models import Fixed, Linear, exactly, linear, model_curvature, numbers, simulated, streams, tuned
 from torch import Tensor
 
 from preimage.harness.errors import EmptySplit, UsageError
 from preimage.harness.generator import Generator
-from preimage.harness.samplers.anneal import anneal, anneal_back, intervals_for
+from preimage.harness.samplers.anneal import anneal, anneal_back
 from preimage.harness.samplers.bounds import (
     bits_per_dim,
     effective_chains,
@@ -22,12 +23,16 @@ from preimage.harness.samplers.bounds import (
     mixed,
     upper_bound,
 )
-from preimage.harness.samplers.curvature import image_curvature, model_curvature
+from preimage.harness.samplers.curvature import image_curvature
 from preimage.harness.samplers.hmc import Hmc
-from preimage.harness.samplers.laplace import laplace_path, polish
+from preimage.harness.samplers.interface import Estimate, Exact, Sampler
+from preimage.harness.samplers.laplace import Laplace
+from preimage.harness.samplers.laplace_start import laplace_path, polish
 from preimage.harness.samplers.likelihood import Likelihood
 from preimage.harness.samplers.path import Path
-from preimage.harness.samplers.protocols import Estimate, Exact, Laplace, LaplaceTuned, PriorPath, Published
+from preimage.harness.samplers.prior_path import PriorPath
+from preimage.harness.samplers.published import Published
+from preimage.harness.samplers.ranges import intervals_for
 from preimage.harness.samplers.schedules import sigmoid_schedule, spectral_schedule
 from preimage.harness.samplers.simulate import simulate
 from preimage.harness.samplers.stepping import FrozenSteps
@@ -36,19 +41,14 @@ from preimage.harness.streams import Streams, seed_of
 SIGMA2 = 0.01
 
 
+SAMPLERS: dict[str, Callable[[int], Sampler]] = {"published": Published, "prior-path": PriorPath, "laplace": Laplace}
+
+
 def _estimate(
-    sampler: str,
-    evaluations: int,
-    likelihood: Likelihood,
-    fixed: LaplaceTuned,
-    own: Streams,
-    exact: Exact | None = None,
+    name: str, evaluations: int, likelihood: Likelihood, fixed: Fixed, own: Streams, exact: Exact | None = None
 ) -> Estimate:
-    if sampler == "published":
-        return Published(evaluations).estimate(likelihood, own, exact)
-    if sampler == "prior-path":
-        return PriorPath(evaluations).estimate(likelihood, fixed.prior, own, exact)
-    return Laplace(evaluations).estimate(likelihood, fixed, own, exact)
+    sampler = SAMPLERS[name](evaluations)
+    return sampler.estimate(likelihood, fixed.curve, fixed.numbers, own, exact)
 
 
 def _measure(
@@ -71,7 +71,7 @@ def test_the_reference_linear_gaussian_within_its_tolerance(sampler: str, shared
     off = _estimate(sampler, 2500, likelihood, fixed, streams("chains", 16)).lower - truth
     assert off.mean().abs() < 0.3 and off.abs().max() < (0.5 if sampler == "laplace" else 2.0)
     if sampler == "laplace":
-        published = Published().estimate(likelihood, streams("chains", 16)).lower - truth
+        published = Published(4991).estimate(likelihood, None, {}, streams("chains", 16)).lower - truth
         assert -120 < published.mean() < -20  # METHODS: 51 nats low on average
 
 
@@ -96,15 +96,15 @@ def test_weights_are_unbiased_forward_and_backward(start: str, persistence: floa
     generator = linear(2, 4, condition=2.0)
     likelihood, made = simulated(generator, 1.0, images)
     truth = generator.log_density(made.image, 1.0).unsqueeze(1)
-    curve = model_curvature(likelihood, made.u)
+    curve = model_curvature(generator, made.u, 1.0)
     if start == "prior":
         path = Path(likelihood.rotated(curve.rotation), spectral_schedule(6, curve.eigenvalues), curve.eigenvalues)
     else:
         mode = generator.tempered(made.image, 1.0, 1.0)[0].float()
         off = mode + 0.3 * numbers(images, 2, seed=5)  # a bad z*: the start is off, the weights must make up for it
-        path = laplace_path(likelihood, off, image_curvature(likelihood, off), 0.3, 5)
+        path = laplace_path(likelihood, off, image_curvature(likelihood, off, curve), 0.3, 5)
     sampler = Hmc(2, persistence)
-    steps = FrozenSteps(torch.tensor([0.95]), sampler)
+    steps = FrozenSteps(torch.tensor([0.95]), 2)
     forward = anneal(path, sampler, steps, streams("forward", images), chains)
     at = path.likelihood.to_frame(made.u.unsqueeze(1)).expand(-1, chains, -1)
     back = anneal_back(path, sampler, steps, streams("back", images), at)
@@ -124,7 +124,7 @@ def test_fifty_seeds_are_below_the_truth_and_cover_it() -> None:
     likelihood = Likelihood(generator, torch.cat([part.image for part in made]), SIGMA2)
     own, back = (Streams([seed_of(k, name, i) for k in range(50) for i in range(2)]) for name in ("chains", "back"))
     exact = Exact(torch.cat([part.u for part in made]), back)
-    found = PriorPath(300).estimate(likelihood, fixed.prior, own, exact)
+    found = PriorPath(300).estimate(likelihood, fixed.curve, fixed.numbers, own, exact)
     truth = generator.log_density(likelihood.target, SIGMA2)
     assert found.upper is not None
     below, above = found.lower - truth, found.upper - truth
@@ -147,10 +147,11 @@ def test_more_evaluations_raise_the_estimate_and_close_the_gap(sampler: str) -> 
 def test_the_laplace_start_is_the_tempered_posterior_where_the_model_is_linear() -> None:
     generator, b0 = linear(6, 32), 0.05
     likelihood, made = simulated(generator, SIGMA2, 4)
-    u = polish(likelihood, made.u + 0.5, 2)
+    model = model_curvature(generator, made.u, SIGMA2)
+    u = polish(likelihood, made.u + 0.5, model, 2)
     mode, _ = generator.tempered(made.image, SIGMA2, 1.0)
     torch.testing.assert_close(u.double(), mode, rtol=0, atol=1e-3)
-    path = laplace_path(likelihood, u, image_curvature(likelihood, u), b0, 10)
+    path = laplace_path(likelihood, u, image_curvature(likelihood, u, model), b0, 10)
     mean, cov = generator.tempered(made.image, SIGMA2, b0)
     assert path.start is not None
     torch.testing.assert_close(path.likelihood.to_chart(path.start.mean)[:, 0].double(), mean, rtol=0, atol=2e-3)
@@ -171,12 +172,12 @@ def test_the_laplace_budget_counts_its_pilot_and_jacobians() -> None:
     generator = linear(16, 64)
     fixed = tuned(generator, SIGMA2)
     likelihood, _ = simulated(generator, SIGMA2, 3)
-    found = Laplace(1000).estimate(likelihood, fixed, streams("chains", 3))
+    found = Laplace(1000).estimate(likelihood, fixed.curve, fixed.numbers, streams("chains", 3))
     assert torch.equal(found.evaluations, likelihood.evaluations)
     assert (found.evaluations <= 4000).all() and (found.evaluations > 3980).all()
     with pytest.raises(UsageError, match=r"350 evaluations per chain leave .* Raise evaluations"):
         wide = simulated(linear(64, 64), SIGMA2, 2)[0]
-        Laplace(350).estimate(wide, fixed, streams("chains", 2))
+        Laplace(350).estimate(wide, fixed.curve, fixed.numbers, streams("chains", 2))
 
 
 @pytest.mark.parametrize("sampler", ["published", "prior-path", "laplace"])
@@ -260,9 +261,9 @@ def test_the_gap_has_an_error_and_quantiles() -> None:
 
 
 def test_one_chain_is_refused() -> None:
-    likelihood, _ = simulated(linear(2), SIGMA2, 1)
-    with pytest.raises(UsageError, match="chains is 1; at least 2"):
-        Published(100, chains=1).estimate(likelihood, streams("chains", 1))
+    for sampler in (Published, PriorPath, Laplace):
+        with pytest.raises(UsageError, match="chains is 1; at least 2"):
+            sampler(chains=1)
 
 
 @pytest.mark.parametrize("sigma2", [0.0, -1.0, math.nan, math.inf])

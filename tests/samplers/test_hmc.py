@@ -6,16 +6,17 @@ import math
 
 import pytest
 import torch
-from exact_models import Network, exactly, linear, numbers, simulated, streams, tuned
+from exact_models import Network, exactly, linear, model_curvature, numbers, simulated, streams, tuned
 from torch import Tensor
 
 from preimage.harness.errors import GeneratorError, UsageError
 from preimage.harness.samplers.anneal import anneal, check_alive
 from preimage.harness.samplers.bounds import lower_bound
-from preimage.harness.samplers.curvature import model_curvature
-from preimage.harness.samplers.hmc import LONGEST, Hmc, Rung, State, leapfrog
+from preimage.harness.samplers.hmc import Hmc, Rung, State, leapfrog
 from preimage.harness.samplers.path import Path
-from preimage.harness.samplers.protocols import PriorPath
+from preimage.harness.samplers.prior_annealing import prior_path, transition
+from preimage.harness.samplers.prior_path import PriorPath
+from preimage.harness.samplers.ranges import LONGEST
 from preimage.harness.samplers.schedules import sigmoid_schedule, spectral_schedule
 from preimage.harness.samplers.stepping import AdaptedSteps, FrozenSteps, Steps, TunedSteps
 
@@ -32,7 +33,7 @@ def _size(step: float) -> Tensor:
 def test_every_tempered_law_is_left_as_it_was(persistence: float, step: float, metric: bool) -> None:
     generator, chains, beta = linear(3, 8, condition=4.0), 20_000, 0.3
     likelihood, made = simulated(generator, SIGMA2, 1)
-    curve = model_curvature(likelihood, made.u)
+    curve = model_curvature(generator, made.u, SIGMA2)
     eigenvalues = curve.eigenvalues if metric else torch.zeros(3, dtype=torch.float64)
     framed = likelihood.rotated(curve.rotation)
     path = Path(framed, torch.tensor([0.0, beta, 1.0], dtype=torch.float64), eigenvalues)
@@ -151,7 +152,7 @@ def test_where_every_chain_dies_the_images_are_named(net: object) -> None:
 def test_half_a_turn_is_accepted_and_does_not_mix_so_it_is_refused() -> None:
     generator, images = linear(16, 128, condition=30.0), 6
     likelihood, made = simulated(generator, 0.01, images)
-    curve = model_curvature(likelihood, made.u)
+    curve = model_curvature(generator, made.u, 0.01)
     path = Path(likelihood.rotated(curve.rotation), spectral_schedule(100, curve.eigenvalues), curve.eigenvalues)
     truth = generator.log_density(made.image, 0.01)
 
@@ -160,21 +161,20 @@ def test_half_a_turn_is_accepted_and_does_not_mix_so_it_is_refused() -> None:
             return torch.full_like(steps.size, 2 * math.sin(math.pi / 20))  # a leapfrog then turns by pi / 10
 
     mirrored = anneal(path, Hmc(10, 0.0), Mirror(), streams("own", images), 4)
-    short = anneal(path, Hmc(2, 0.7), FrozenSteps(torch.tensor([0.5]), Hmc(2)), streams("own", images), 4)
+    short = anneal(path, Hmc(2, 0.7), FrozenSteps(torch.tensor([0.5]), 2), streams("own", images), 4)
     assert mirrored.acceptance.mean() > 0.97 and mirrored.evaluations[0] > 4 * short.evaluations[0]
     miss, hit = ((truth - lower_bound(run.log_weight)).mean() for run in (mirrored, short))
     assert miss > 10 and miss > 4 * hit.abs()
     with pytest.raises(UsageError, match=r"leapfrogs x step at most 2.0 \(it is 3.14\)"):
-        FrozenSteps(torch.tensor([math.pi / 10]), Hmc(10))
+        FrozenSteps(torch.tensor([math.pi / 10]), 10)
     for leapfrogs in (2, 10):
-        sampler = PriorPath(600, sampler=Hmc(leapfrogs))
-        table = sampler.tune(likelihood, curve, streams("tuning", images)).steps.table
-        assert float(table.max()) * leapfrogs <= LONGEST
+        found = PriorPath(600, leapfrogs=leapfrogs).tune(likelihood, curve, streams("tuning", images), exactly(made))
+        assert max(found.values()) * leapfrogs <= LONGEST
 
 
 def test_steps_that_are_not_above_zero_are_refused() -> None:
     with pytest.raises(UsageError, match="steps must be above 0"):
-        FrozenSteps(torch.tensor([0.3, 0.0]), Hmc())
+        FrozenSteps(torch.tensor([0.3, 0.0]), 2)
 
 
 @pytest.mark.parametrize(("settings", "message"), [((0, 0.5), "leapfrogs is 0"), ((2, 1.0), "persistence is 1.0")])
@@ -196,15 +196,15 @@ def test_adapted_steps_follow_each_images_own_acceptance() -> None:
 
 
 def test_tuned_steps_come_to_the_acceptance_they_aim_at() -> None:
-    likelihood, made = simulated(linear(16, 128), 0.01, 8)
-    curve = model_curvature(likelihood, made.u)
+    generator = linear(16, 128)
+    likelihood, made = simulated(generator, 0.01, 8)
+    curve = model_curvature(generator, made.u, 0.01)
     sampler, rule = PriorPath(1000), TunedSteps(target=0.9)
-    run = anneal(sampler.path(likelihood, curve), sampler.sampler, rule, streams("own", 8), 4)
+    run = anneal(prior_path(sampler, likelihood, curve), transition(sampler), rule, streams("own", 8), 4)
     assert run.acceptance[:, 50:].mean() == pytest.approx(0.9, abs=0.02)
     assert torch.equal(run.steps, run.steps[:1].expand(8, -1))  # one for all images
-    frozen = tuned(linear(16, 128), 0.01).prior.steps
+    frozen = FrozenSteps.of("prior_step", tuned(generator, 0.01).numbers, 2)
     assert frozen.size(frozen.init(2), 0.0).tolist() == [float(frozen.table[0])] * 2
     assert frozen.size(frozen.init(2), 1.0).tolist() == [float(frozen.table[-1])] * 2
     half = frozen.size(frozen.init(1), 0.5 / (len(frozen.table) - 1))
     assert float(half) == pytest.approx(float(frozen.table[:2].mean()))
-    assert exactly(made).u is made.u

@@ -1,0 +1,92 @@
+"""Both directions of a path, and the estimate that they make."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from preimage.harness.samplers.anneal import Run, anneal, anneal_back, check_alive
+from preimage.harness.samplers.bounds import effective_chains, lower_bound, upper_bound
+from preimage.harness.samplers.hmc import Hmc
+from preimage.harness.samplers.interface import SHARES, Estimate, Exact
+from preimage.harness.samplers.path import Path
+from preimage.harness.samplers.stepping import Stepping
+from preimage.harness.streams import Streams
+
+
+class Both(NamedTuple):
+    """The forward chains of a path, and the reverse ones where the exact codes were known."""
+
+    path: Path
+    forward: Run
+    back: Run | None
+
+    @property
+    def lower(self) -> Tensor:
+        """The lower bound, [n] float64."""
+        return lower_bound(self.forward.log_weight)
+
+    @property
+    def upper(self) -> Tensor | None:
+        """The upper bound, [n] float64."""
+        return None if self.back is None else upper_bound(self.back.log_weight)
+
+    def last(self) -> tuple[Tensor, Tensor]:
+        """Where the forward chains ended, in the chart's coordinates [n, chains, dim], and their log joint density
+        [n, chains], -inf where it is not finite."""
+        joint = self.forward.log_joint
+        return self.path.likelihood.to_chart(self.forward.position), torch.where(joint.isfinite(), joint, -torch.inf)
+
+
+class Rule(NamedTuple):
+    """How chains move: the transition, its step sizes, how many chains per image."""
+
+    sampler: Hmc
+    stepping: Stepping
+    chains: int
+
+
+def both_ways(path: Path, rule: Rule, streams: Streams, exact: Exact | None) -> Both:
+    """Forward chains, and reverse ones where the exact coordinates are given."""
+    forward = anneal(path, rule.sampler, rule.stepping, streams, rule.chains)
+    if exact is None:
+        return Both(path, forward, None)
+    start = path.likelihood.to_frame(exact.u.unsqueeze(1)).expand(-1, rule.chains, -1)
+    return Both(path, forward, check_alive(anneal_back(path, rule.sampler, rule.stepping, exact.streams, start)))
+
+
+def best_code(runs: Both) -> Tensor:
+    """For each image the last code of the chain with the highest joint density, in the chart's coordinates [n, dim]."""
+    u, joint = runs.last()
+    return u[torch.arange(len(u)), joint.argmax(dim=1)]
+
+
+def estimate_of(runs: Both, before: Tensor) -> Estimate:
+    """The estimate of a path that was annealed both ways. before: evaluations counted until then, [n].
+
+    Raises GeneratorError where every chain of an image died.
+    """
+    run, like = check_alive(runs.forward), runs.path.likelihood
+    return Estimate(
+        lower=runs.lower,
+        upper=runs.upper,
+        ess=effective_chains(run.log_weight),
+        acceptance=run.chance,
+        profile=in_shares(run.acceptance),
+        step=run.steps.mean(dim=1),
+        non_finite=run.non_finite,
+        dead=run.dead.sum(dim=1),
+        log_weight=run.log_weight,
+        pilot_log_weight=None,
+        code=like.chart.code(best_code(runs)).detach(),
+        evaluations=like.evaluations - before,
+        borrowed=torch.zeros(len(like), dtype=torch.bool),
+    )
+
+
+def in_shares(along: Tensor, shares: int = SHARES) -> Tensor:
+    """Means over equal shares of the path, [n, transitions] -> [n, shares]; a transition may belong to several."""
+    means: Tensor = torch.nn.functional.adaptive_avg_pool1d(along, shares)
+    return means
