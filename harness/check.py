@@ -12,6 +12,7 @@ from torch import Tensor
 from preimage.harness.cards import ModelCard
 from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator, LatentSpace, check_images
+from preimage.harness.likelihood_by_draws import against_draws
 from preimage.harness.loading import is_classifier, load
 from preimage.harness.measurements.draws import draw
 from preimage.harness.plugins import Registry
@@ -289,6 +290,26 @@ def _encoder(subject: Subject) -> str:
     return f"codes of {subject.space.name}, finite"
 
 
+def _likelihood(subject: Subject) -> str:
+    if not subject.generator.has_log_likelihood:
+        raise Skipped("no likelihood in closed form")
+    images = subject.decode()
+    with torch.no_grad():
+        told = subject.generator.log_likelihood(images, subject.label, sigma2=0.01, space=subject.space.name)
+    if tuple(told.shape) != (COUNT,) or told.dtype != torch.float64 or not bool(torch.isfinite(told).all()):
+        raise Broken(f"log_likelihood gave {tuple(told.shape)} {told.dtype}; it must be {(COUNT,)} float64, and finite")
+    closed, average, error = against_draws(subject.generator, COUNT, DRAWS)
+    apart = (closed - average).abs()
+    if bool((apart > 5 * error).any()):
+        worst = int((apart / error).argmax())
+        raise Broken(
+            f"log_likelihood is {float(closed[worst]):.3f} where {DRAWS} prior draws average to "
+            f"{float(average[worst]):.3f} +- {float(error[worst]):.3f}: it must be the law of decode(code) + noise of "
+            "variance sigma2 per pixel"
+        )
+    return f"as {DRAWS} prior draws average, to {float(apart.max()):.2g} nats"
+
+
 def _devices(subject: Subject) -> str:
     if not torch.cuda.is_available():
         raise Skipped("no accelerator on this machine")
@@ -314,5 +335,6 @@ RULES: dict[str, Callable[[Subject], str]] = {
     "labels": _labels,
     "spaces": _spaces,
     "encoder": _encoder,
+    "likelihood": _likelihood,
     "devices": _devices,
 }

@@ -27,8 +27,8 @@ class Generator(nn.Module):
     """A model behind the latent interface: in eval mode, frozen, differentiable in the code, images independent.
 
     A subclass sets ``spaces`` (the first is native), ``image`` and ``num_classes`` (0: unconditional), and writes
-    ``decode``. ``encode`` and ``push`` are optional. Ranges and preprocessing are the subclass's own business:
-    outside it, images are float32, [n, c, h, w], nominally in [0, 1].
+    ``decode``. ``encode``, ``push`` and ``log_likelihood`` are optional. Ranges and preprocessing are the subclass's
+    own business: outside it, images are float32, [n, c, h, w], nominally in [0, 1].
     """
 
     spaces: Mapping[str, LatentSpace]
@@ -47,10 +47,23 @@ class Generator(nn.Module):
         """Codes of one space carried into another, e.g. z to w."""
         raise GeneratorError(f"{type(self).__name__} cannot push codes from space {source!r} to {target!r}")
 
+    def log_likelihood(self, image: Tensor, label: Tensor | None = None, *, sigma2: float, space: str = "z") -> Tensor:
+        """log p(x) of images [n, c, h, w] in closed form, [n] float64 nats; for models that have one.
+
+        The law is that of ``decode(code) + noise``, codes from the prior of ``space``, noise N(0, sigma2) per pixel:
+        the exact value of what annealing estimates, so it stands beside the estimate (METHODS 9).
+        """
+        raise GeneratorError(f"{type(self).__name__} has no likelihood in closed form")
+
     @property
     def has_encoder(self) -> bool:
         """Whether ``encode`` is defined."""
         return type(self).encode is not Generator.encode
+
+    @property
+    def has_log_likelihood(self) -> bool:
+        """Whether ``log_likelihood`` is defined."""
+        return type(self).log_likelihood is not Generator.log_likelihood
 
     @property
     def native(self) -> LatentSpace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -40,6 +41,17 @@ class LinearGaussian(Generator):
         self.space(space)
         return torch.addmm(self.b, code, self.W.T).reshape(-1, *self.image)
 
+    def log_likelihood(self, image: Tensor, label: Tensor | None = None, *, sigma2: float, space: str = "z") -> Tensor:
+        """``log N(x; b, W W^T + sigma2 I)``, by a dim x dim system: ``M = W^T W + sigma2 I`` (Woodbury)."""
+        self.space(space)
+        W, dim = self.W.double(), self.W.shape[1]
+        apart = image.flatten(1).double() - self.b.double()
+        root = torch.linalg.cholesky(W.T @ W + sigma2 * torch.eye(dim, dtype=torch.float64, device=W.device))
+        along = torch.linalg.solve_triangular(root, (apart @ W).T, upper=False)
+        volume = 2 * root.diagonal().log().sum() + (apart.shape[1] - dim) * math.log(sigma2)
+        distance = (apart.square().sum(dim=1) - along.square().sum(dim=0)) / sigma2
+        return -0.5 * (distance + volume + apart.shape[1] * math.log(2 * math.pi))
+
 
 class Constant(Generator):
     """One image whatever the code, which has one entry and gradient 0: the floor that every model should beat."""
@@ -56,6 +68,12 @@ class Constant(Generator):
     def decode(self, code: Tensor, label: Tensor | None = None, *, space: str = "z") -> Tensor:
         self.space(space)
         return self.mean + 0 * code.reshape(-1, 1, 1, 1)  # stays connected to the code, so gradients exist
+
+    def log_likelihood(self, image: Tensor, label: Tensor | None = None, *, sigma2: float, space: str = "z") -> Tensor:
+        """``log N(x; mean, sigma2 I)``: the code changes nothing."""
+        self.space(space)
+        squares = (image.double() - self.mean.double()).flatten(1).square().sum(dim=1)
+        return -0.5 * (squares / sigma2 + self.mean.numel() * math.log(2 * math.pi * sigma2))
 
 
 def build_linear(config: Config, weights: Mapping[str, Tensor]) -> LinearGaussian:

@@ -18,7 +18,8 @@ class PerClass(Generator):
     """``G(z, y) = G_y(z)``: a code is decoded by the generator of its label.
 
     parts: at least two unconditional generators of the same images, whose spaces have the same names, dimensions and
-    priors; part number y draws class y. The whole has an encoder where all parts have.
+    priors; part number y draws class y. The whole has an encoder where all parts have, and so with a likelihood in
+    closed form.
     """
 
     def __init__(self, parts: Sequence[Generator]) -> None:
@@ -35,6 +36,15 @@ class PerClass(Generator):
 
     def push(self, code: Tensor, label: Tensor | None = None, *, source: str, target: str) -> Tensor:
         return self._by_label(code, label, lambda part, rows: part.push(rows, source=source, target=target))
+
+    def log_likelihood(self, image: Tensor, label: Tensor | None = None, *, sigma2: float, space: str = "z") -> Tensor:
+        """log p(x | y): that of the generator of each image's label."""
+        return self._by_label(image, label, lambda part, rows: part.log_likelihood(rows, sigma2=sigma2, space=space))
+
+    @property
+    def has_log_likelihood(self) -> bool:
+        """Whether every part has a closed form."""
+        return all(self._part(label).has_log_likelihood for label in range(self.num_classes))
 
     def _by_label(self, rows: Tensor, label: Tensor | None, run: Callable[[Generator, Tensor], Tensor]) -> Tensor:
         """Each row through the generator of its label; all rows of a label together. Rows come back in their order."""
