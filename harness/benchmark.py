@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from preimage.harness.cards import ImageSpec, ModelCard
 from preimage.harness.errors import NotFiniteRows, Refused, UsageError
+from preimage.harness.metric_names import declared
 from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.rows import Estimate, Rows
 
@@ -30,7 +31,10 @@ class MetricInfo:
 
 
 class Score(NamedTuple):
-    """A metric's estimate. A variant of a metric has a ``/`` suffix: ``auroc/constant/lpips-alex``."""
+    """A metric's estimate. A variant of a metric has a ``/`` suffix: ``auroc/constant/lpips-alex``.
+
+    A family of metrics is declared once, by a name that ends in ``*``: ``share_*`` is that of ``share_svhn/50``.
+    """
 
     metric: str
     estimate: Estimate
@@ -132,7 +136,7 @@ class Benchmark(Protocol, Generic[Options]):
 
 def metric_info(benchmark: Benchmark[Any], metric: str) -> MetricInfo:
     """What a metric or a variant of it (``auroc/constant``) is."""
-    return benchmark.metrics[metric if metric in benchmark.metrics else metric.split("/")[0]]
+    return benchmark.metrics[declared(metric, benchmark.metrics) or metric]
 
 
 def scored(
@@ -146,7 +150,7 @@ def scored(
     for score in scores:
         if not math.isfinite(score.estimate.value):
             raise NotFiniteRows(f"benchmark {benchmark.name!r} gives {score.metric} = {score.estimate.value}")
-        if score.metric.split("/")[0] not in benchmark.metrics and score.metric not in benchmark.metrics:
+        if declared(score.metric, benchmark.metrics) is None:
             raise UsageError(
                 f"benchmark {benchmark.name!r} gives the metric {score.metric!r}, which it does not declare: "
                 f"add it to its `metrics` ({', '.join(benchmark.metrics)})"

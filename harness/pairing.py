@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from preimage.harness.likelihood_scores import SIGMA2
+from preimage.harness.metric_names import declared
 from preimage.harness.results import Results, StoredEvaluation
 
 if TYPE_CHECKING:
@@ -184,7 +186,7 @@ def _images(results: Results, metric: str, evaluations: Sequence[StoredEvaluatio
         used = {
             ask.role: (ask.count, described.get(ask.request))
             for ask in evaluation.asks
-            if not roles or ask.role in roles
+            if not roles or ask.role.rpartition(SIGMA2)[0] in roles or ask.role in roles
         }
         shared = all(what is not None and _of_a_split(what["images"]) for _, what in used.values())
         found[evaluation.id] = dict(used) if used and shared else None
@@ -200,7 +202,7 @@ def _roles(results: Results, metric: str, benchmark: str) -> Sequence[str]:
     """The roles that a metric is computed from, as its benchmark declares; none: all."""
     found = results.query("SELECT metrics FROM benchmark WHERE name = ?", benchmark)
     metrics: Mapping[str, Any] = json.loads(found[0]["metrics"]) if found else {}
-    info = metrics.get(metric) or metrics.get(metric.split("/")[0]) or {}
+    info = metrics.get(declared(metric, metrics) or "", {})
     return [str(role) for role in info.get("roles", ())]
 
 

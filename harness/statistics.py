@@ -97,3 +97,37 @@ def kolmogorov_smirnov(train: Floats, val: Floats) -> tuple[Estimate, Estimate]:
     test = stats.ks_2samp(train, val)
     n = min(len(train), len(val))
     return Estimate(float(test.statistic), None, None, n), Estimate(float(test.pvalue), None, None, n)
+
+
+def correlation(first: Floats, second: Floats) -> Estimate:
+    """Pearson's correlation of two values of the same images, [n] each: 1 in step, -1 in opposite step, 0 unrelated.
+
+    The 95 % interval resamples images, both values together. Raises EmptySplit for fewer than 3 images.
+    """
+    return _correlation(first, second, _same)
+
+
+def rank_correlation(first: Floats, second: Floats) -> Estimate:
+    """Spearman's: Pearson's of the ranks, ties sharing theirs. Otherwise as ``correlation``."""
+    return _correlation(first, second, _ranks)
+
+
+def _same(values: Floats) -> Floats:
+    return values
+
+
+def _ranks(values: Floats) -> Floats:
+    return np.asarray(stats.rankdata(values, axis=-1))
+
+
+def _correlation(first: Floats, second: Floats, of: Callable[[Floats], Floats]) -> Estimate:
+    if len(first) < 3:
+        raise EmptySplit(f"a correlation was asked of {len(first)} images; it needs 3: ask for more with --limit")
+
+    def pearson(places: Floats, axis: int) -> Floats:
+        picked = places.astype(np.int64)
+        x, y = (values - values.mean(axis=-1, keepdims=True) for values in (of(first[picked]), of(second[picked])))
+        spread = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
+        return np.asarray(np.where(spread > 0, (x * y).sum(axis=-1) / np.where(spread > 0, spread, 1.0), 0.0))
+
+    return bootstrap(pearson, np.arange(len(first), dtype=np.float64))  # places, so that pairs stay together

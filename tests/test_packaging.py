@@ -20,7 +20,17 @@ MAY_IMPORT = {
     "benchmarks": {"benchmarks", "harness"},
     "leaderboard": {"leaderboard", "harness"},
 }
-RESULTS_ONLY = {"results", "errors", "rows", "hooks", "statistics", "score_files", "pairing"}
+RESULTS_ONLY = {
+    "results",
+    "errors",
+    "rows",
+    "hooks",
+    "statistics",
+    "score_files",
+    "pairing",
+    "metric_names",
+    "likelihood_scores",
+}
 """What the leaderboard may use of the harness."""
 
 
