@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,13 +21,16 @@ from preimage.harness.measurements.targets import own_samples
 from preimage.harness.measurements.tuning import stored_tuning
 from preimage.harness.pictures import thumbnails
 from preimage.harness.requests import Samples
-from preimage.harness.rows import Block, Floats
+from preimage.harness.rows import Block
 from preimage.harness.samplers.interface import Estimate, Exact
 from preimage.harness.samplers.likelihood import Likelihood as LogLikelihood
 from preimage.harness.samplers.simulate import simulate
 from preimage.harness.streams import Streams, seed_of
 from preimage.harness.variation import patch_variation
 from preimage.harness.world import World
+
+if TYPE_CHECKING:
+    from preimage.harness.rows import Floats
 
 NO_WEIGHT = -1e300
 """The stored log-weight of a chain that has none: rows are finite numbers."""
