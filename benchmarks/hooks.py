@@ -12,6 +12,9 @@ BENCHMARKS = {
     "goodness-of-fit": "goodness_of_fit:GoodnessOfFit",
     "classification": "classification:Classification",
     "outliers": "outliers:Outliers",
+    "likelihood": "likelihood:LikelihoodBenchmark",
+    "typicality": "typicality:Typicality",
+    "flatness": "flatness:Flatness",
     "frechet": "frechet:Frechet",
 }
 
