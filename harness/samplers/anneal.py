@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from preimage.harness.errors import GeneratorError
-from preimage.harness.samplers.hmc import Hmc, Rung, State
+from preimage.harness.samplers.hmc import Hmc, Rung, State, noises
 from preimage.harness.samplers.path import Path
 from preimage.harness.samplers.stepping import Stepping
 from preimage.harness.streams import Streams
@@ -73,7 +73,7 @@ def check_alive(run: Run, images: Tensor | None = None) -> Run:
 def _run(
     path: Path, sampler: Hmc, stepping: Stepping, streams: Streams, state: State, order: range, *, forward: bool
 ) -> Run:
-    n, chains, _ = state.position.shape
+    n, chains, dim = state.position.shape
     last = len(path.temperatures) - 1
     t = path.temperatures if path.temperatures.dim() == 2 else path.temperatures.unsqueeze(1)
     widths = (t[1:] - t[:-1]).unsqueeze(2)  # [T, 1 or n, 1]
@@ -86,9 +86,9 @@ def _run(
     non_finite = torch.zeros(n, dtype=torch.int64)
     moved = torch.full((n, chains), last == 1)
     chance = torch.zeros(n, chains, dtype=torch.float64)
-    for k in order:
+    for k, noise in zip(order, noises(streams, chains, dim, len(order)), strict=True):
         size = stepping.size(steps, k / last)
-        state, info = sampler.step(path, state, Rung(k, size.reshape(-1, 1, 1)), streams)
+        state, info = sampler.step(path, state, Rung(k, size.reshape(-1, 1, 1)), noise)
         steps = stepping.update(steps, info.chance)
         log_weight = log_weight + widths[k if forward else k - 1] * state.value.ratio
         acceptance[k - 1], sizes[k - 1] = info.chance.mean(dim=1), size

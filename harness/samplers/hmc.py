@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from torch import Tensor
 from preimage.harness.samplers.path import Path, Value
 from preimage.harness.samplers.ranges import check_transition
 from preimage.harness.streams import Streams
+
+BLOCK = 32
+"""Transitions whose noise is drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +38,36 @@ class Hmc:
         value = path.value(position)
         return State(position, streams.normal(*position.shape[1:]), value)
 
-    def step(self, path: Path, state: State, rung: Rung, streams: Streams) -> tuple[State, Info]:
+    def step(self, path: Path, state: State, rung: Rung, noise: Noise) -> tuple[State, Info]:
         """One transition that keeps ``Q_t`` invariant. Non-finite proposals are rejected and counted."""
-        t = path.at(rung.at)
-        _, chains, dim = state.position.shape
-        noise, uniform = streams.normal(chains, dim), streams.uniform(chains)
-        a = self.persistence
-        momentum = a * state.momentum + math.sqrt(1 - a * a) * noise if a else noise
+        t, a = path.at(rung.at), self.persistence
+        momentum = a * state.momentum + math.sqrt(1 - a * a) * noise.momentum if a else noise.momentum
         current = State(state.position, momentum, state.value)
         proposal = leapfrog(path, current, rung, self.leapfrogs)
-        gain = _log_joint(proposal, t) - _log_joint(current, t)
-        sound = torch.isfinite(_log_joint(proposal, t) + proposal.value.slope(t).sum(dim=2))
+        joint = _log_joint(proposal, t)  # the last kick has put a slope that is not finite into the momentum
+        gain = joint - _log_joint(current, t)
+        sound = torch.isfinite(joint)
         chance = torch.where(sound & torch.isfinite(gain), gain, -math.inf).clamp(max=0.0).exp()
-        accepted = uniform < chance
+        accepted = noise.uniform < chance
         rejected = State(state.position, -momentum, state.value)
         return _choose(accepted, proposal, rejected), Info(chance, accepted, ~sound)
+
+
+class Noise(NamedTuple):
+    """The random numbers of one transition: normal [n, chains, dim], uniform [n, chains]."""
+
+    momentum: Tensor
+    uniform: Tensor
+
+
+def noises(streams: Streams, chains: int, dim: int, count: int) -> Iterator[Noise]:
+    """The noise of ``count`` transitions, drawn in blocks: a call to each image's stream takes as long as a leapfrog of
+    a small network."""
+    for first in range(0, count, BLOCK):
+        size = min(BLOCK, count - first)
+        momentum, uniform = streams.normal(size, chains, dim), streams.uniform(size, chains)
+        for k in range(size):
+            yield Noise(momentum[:, k], uniform[:, k])
 
 
 class State(NamedTuple):

@@ -43,4 +43,4 @@ def laplace_path(likelihood: Likelihood, u: Tensor, curve: Curvature, b0: float,
     precision = 1 + b0 * curve.eigenvalues
     mean = b0 * (1 + curve.eigenvalues) * centre / precision
     temperatures = (spectral_schedules(intervals, curve.eigenvalues, b0) - b0) / (1 - b0)
-    return Path(framed, temperatures, curve.eigenvalues, Gaussian(mean.float(), precision.float()), b0)
+    return Path(framed, temperatures, curve.eigenvalues, Gaussian.at(mean, precision), b0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preimage.harness.errors import GeneratorError, UsageError
 from preimage.harness.generator import Generator, check_images
-from preimage.harness.samplers.charts import chart_of
+from preimage.harness.samplers.charts import NormalChart, chart_of
 
 
 class Likelihood:
@@ -58,27 +58,31 @@ class Likelihood:
         n, chains, dim = position.shape
         with torch.enable_grad():
             leaf = self.to_chart(position).detach().reshape(n * chains, dim).requires_grad_()
-            squares = self._residuals(leaf, chains).square().sum(dim=1, dtype=torch.float64)
-            (slope,) = torch.autograd.grad(squares.sum(), leaf)
+            images = self._decode(leaf, chains)
+        away = images.detach().reshape(n, chains, -1) - self.target.reshape(n, 1, -1)
+        pull = (away * (-1 / self.sigma2)).reshape(images.shape)  # of the log-likelihood on the image
+        (slope,) = torch.autograd.grad(images, leaf, pull)
         self.evaluations += chains
-        gradient = self.to_frame(slope.reshape(n, chains, dim)) * (-0.5 / self.sigma2)
-        return self.constant - squares.detach().reshape(n, chains) / (2 * self.sigma2), gradient
+        squares = away.square_().sum(dim=2, dtype=torch.float64)
+        return self.constant - squares / (2 * self.sigma2), self.to_frame(slope.reshape(n, chains, dim))
 
     def log_prior(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """The chart's log density at positions, [n, chains] float64, and its gradient in the frame."""
         n, chains, dim = position.shape
+        if isinstance(self.chart, NormalChart):  # N(0, I) looks the same in every frame
+            density, gradient = self.chart.log_prior(position.reshape(n * chains, dim))
+            return density.reshape(n, chains), gradient.reshape(n, chains, dim)
         density, gradient = self.chart.log_prior(self.to_chart(position).reshape(n * chains, dim))
         return density.reshape(n, chains), self.to_frame(gradient.reshape(n, chains, dim))
 
-    def _residuals(self, u: Tensor, chains: int) -> Tensor:
-        """Decoded image minus target, [n chains, D]."""
+    def _decode(self, u: Tensor, chains: int) -> Tensor:
+        """The images of coordinates [n chains, dim], which autograd can follow."""
         label = None if self.label is None else self.label.repeat_interleave(chains)
         images = self.generator.decode(self.chart.code(u), label, space=self.space.name)
         check_images(images, len(u), self.generator.image, type(self.generator).__name__)
-        if torch.is_grad_enabled() and not images.requires_grad:
+        if not images.requires_grad:
             raise GeneratorError(
                 f"{type(self.generator).__name__}: autograd cannot follow its images back to their codes. "
                 "decode must not detach and must not run under no_grad"
             )
-        n = len(u) // chains
-        return (images.reshape(n, chains, -1) - self.target.reshape(n, 1, -1)).reshape(n * chains, -1)
+        return images

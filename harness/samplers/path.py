@@ -33,10 +33,21 @@ class Value(NamedTuple):
 
 
 class Gaussian(NamedTuple):
-    """``N(mean, diag(precision)^-1)`` in the frame, one per image: mean, precision [n, 1, dim]."""
+    """``N(mean, diag(precision)^-1)`` in the frame, one per image: mean, precision [n, 1, dim] float32.
+
+    peak: log density at the mean, [n, 1] float64.
+    """
 
     mean: Tensor
     precision: Tensor
+    peak: Tensor
+
+    @classmethod
+    def at(cls, mean: Tensor, precision: Tensor) -> Gaussian:
+        """The law of a mean and a precision."""
+        narrow = precision.float()
+        peak = 0.5 * (narrow.double() / (2 * math.pi)).log().sum(dim=2)
+        return cls(mean.float(), narrow, peak)
 
 
 class Path(NamedTuple):
@@ -69,8 +80,7 @@ class Path(NamedTuple):
             return Value(prior, prior_slope, likelihood, slope)
         away = position - self.start.mean
         pull = away * self.start.precision
-        norm = self.start.precision.double().log().sum(dim=2) - away.shape[2] * math.log(2 * math.pi)
-        start = 0.5 * (norm - (away * pull).sum(dim=2, dtype=torch.float64))
+        start = self.start.peak - 0.5 * (away * pull).sum(dim=2, dtype=torch.float64)
         return Value(start, -pull, prior + likelihood - start, prior_slope + slope + pull)
 
     def spread(self, k: int) -> Tensor:

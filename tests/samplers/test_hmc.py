@@ -12,7 +12,7 @@ from torch import Tensor
 from preimage.harness.errors import GeneratorError, UsageError
 from preimage.harness.samplers.anneal import anneal, check_alive
 from preimage.harness.samplers.bounds import lower_bound
-from preimage.harness.samplers.hmc import Hmc, Rung, State, leapfrog
+from preimage.harness.samplers.hmc import Hmc, Rung, State, leapfrog, noises
 from preimage.harness.samplers.path import Path
 from preimage.harness.samplers.prior_annealing import prior_path, transition
 from preimage.harness.samplers.prior_path import PriorPath
@@ -43,7 +43,7 @@ def test_every_tempered_law_is_left_as_it_was(persistence: float, step: float, m
     state = sampler.init(path, framed.to_frame(draws.unsqueeze(0)), own)
     accepted = []
     for _ in range(12):
-        state, info = sampler.step(path, state, Rung(1, _size(step)), own)
+        state, info = sampler.step(path, state, Rung(1, _size(step)), next(noises(own, chains, 3, 1)))
         accepted.append(float(info.accepted.double().mean()))
     assert 0.3 < sum(accepted) / len(accepted) < 0.97  # enough rejections for a wrong ratio to show
     now = framed.to_chart(state.position)[0].double()
@@ -87,8 +87,7 @@ def test_the_energy_error_falls_with_the_square_of_the_step() -> None:
 def test_a_rejection_keeps_the_position_and_negates_the_momentum() -> None:
     path, sampler = _curved(), Hmc(2, 0.7)
     state = sampler.init(path, numbers(4, 2, 3), streams("own", 4))
-    own = streams("next", 4)
-    after, info = sampler.step(path, state, Rung(3, _size(1e3)), own)
+    after, info = sampler.step(path, state, Rung(3, _size(1e3)), next(noises(streams("next", 4), 2, 3, 1)))
     assert not info.accepted.any()
     refreshed = 0.7 * state.momentum + math.sqrt(1 - 0.49) * streams("next", 4).normal(2, 3)
     torch.testing.assert_close(after.momentum, -refreshed)
