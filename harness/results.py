@@ -192,6 +192,18 @@ class Results:
             )
         }
 
+    def strips(self, request: str, name: str) -> dict[int, tuple[bytes, int]]:
+        """The PNG strip of that name of every block of the request that has one, by number, and its count of images."""
+        return {
+            row["number"]: (row["png"], row["images"])
+            for row in self.query(
+                "SELECT b.number, p.png, (SELECT count(DISTINCT r.image) FROM row r WHERE r.block = b.id) AS images "
+                "FROM block b JOIN picture p ON p.block = b.id WHERE b.request = ? AND p.name = ? ORDER BY b.number",
+                request,
+                name,
+            )
+        }
+
     def cost(self, request: str) -> tuple[int, float]:
         """Generator evaluations and seconds that the request's stored blocks took."""
         found = self.query(

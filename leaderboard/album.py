@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CELL = 56  # pixels on the screen that one image is brought to, in whole multiples
 GAP = 4
+MOST_WIDE, MOST_HIGH = 256, 64  # pixels of an image in a strip of all images of a block
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,16 @@ class Album:
             self._made[key] = self._grid(strips, card, columns, most)
         return self._made[key]
 
+    def single(self, strip: bytes, count: int, place: int) -> Picture | None:
+        """One of so many images that stand side by side in a strip; None where the strip cannot be read as such."""
+        key = (strip, count, place)
+        if key not in self._made:
+            tiles = _equal_tiles(strip, count)
+            self._made[key] = None
+            if place < len(tiles):
+                self._made[key] = self.keep(tiles[place], 1, max(1, round(CELL / tiles[place].width)))
+        return self._made[key]
+
     def _grid(self, strips: Sequence[bytes], card: Mapping[str, Any], columns: int, most: int | None) -> Picture | None:
         from PIL import Image
 
@@ -77,13 +88,29 @@ class Album:
 
 def _tiles(strip: bytes, width: int, height: int) -> list[Image]:
     """The images of a strip; none where it is no PNG, or not of images of that shape."""
+    whole = _opened(strip, 64 * width, height)
+    if whole is None or whole.height != height or whole.width % width:
+        return []
+    return [whole.crop((x, 0, x + width, height)) for x in range(0, whole.width, width)]
+
+
+def _equal_tiles(strip: bytes, count: int) -> list[Image]:
+    """So many images of equal width that fill a strip; none where it is no PNG, or they do not fill it."""
+    whole = _opened(strip, MOST_WIDE * count, MOST_HIGH)
+    if whole is None or count < 1 or whole.width % count:
+        return []
+    width = whole.width // count
+    return [whole.crop((x, 0, x + width, whole.height)) for x in range(0, whole.width, width)]
+
+
+def _opened(strip: bytes, most_wide: int, most_high: int) -> Image | None:
+    """The picture of a strip; None where it is no PNG or larger."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(strip), formats=["PNG"]) as picture:
-            if picture.height != height or picture.width % width or picture.width > 64 * width:
-                return []
-            whole = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+            if picture.height > most_high or picture.width > most_wide:
+                return None
+            return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return []  # the page then says that there is no picture
-    return [whole.crop((x, 0, x + width, height)) for x in range(0, whole.width, width)]
+        return None  # the page then says that there is no picture

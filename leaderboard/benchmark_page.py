@@ -12,9 +12,11 @@ from preimage.leaderboard.benchmark_plots import Drawn, charts_of, dots_of_board
 from preimage.leaderboard.board import GAP_FLAG, P_FLAG, Board
 from preimage.leaderboard.dots import Dots
 from preimage.leaderboard.gaps import Gaps, gaps_of
+from preimage.leaderboard.likelihood_plots import likelihood_panels
 from preimage.leaderboard.records import BenchmarkRecord, ModelRecord
 from preimage.leaderboard.sections import Section
 from preimage.leaderboard.slugs import slug
+from preimage.leaderboard.small_charts import Panels
 
 MOST_PROTOCOLS = 6  # of a benchmark, drawn; further ones are linked
 MOST_NAMES, MOST_REASONS = 30, 40
@@ -29,6 +31,7 @@ class Protocol:
     board: Board
     charts: tuple[Drawn, ...]
     dots: tuple[Dots, ...]
+    panels: tuple[Panels, ...]
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def _context(
     return {
         "benchmark": benchmark,
         "formula": formula,
+        "in_bits": any(board.in_bits for section in sections for board in section.boards),
         "flagged": (P_FLAG, GAP_FLAG) if flagged else None,
         "data": [
             _on_dataset(results, dataset, tuple(group), [one for one in beside if one.dataset == dataset])
@@ -99,7 +103,13 @@ def _on_dataset(results: Results, dataset: str, sections: tuple[Section, ...], b
     boards = [(section, board) for section in sections for board in section.boards]
     boards.sort(key=lambda pair: -len(pair[1].lines))
     protocols = tuple(
-        Protocol(section, board, tuple(charts_of(board)), tuple(dots_of_board(board)))
+        Protocol(
+            section,
+            board,
+            tuple(charts_of(board)),
+            tuple(dots_of_board(board)),
+            tuple(likelihood_panels(results, board)),
+        )
         for section, board in boards[:MOST_PROTOCOLS]
     )
     gaps = tuple(gaps_of(boards, beside)[:MOST_PROTOCOLS])

@@ -12,6 +12,7 @@ from preimage.leaderboard.board import GAP_FLAG, Board
 from preimage.leaderboard.checkpoints import courses_of
 from preimage.leaderboard.curve import AxisName, Chart, Point, Series, chart_of
 from preimage.leaderboard.dots import Dots, dots_of
+from preimage.leaderboard.likelihood_plots import likelihood_dots
 from preimage.leaderboard.measured import mean_evaluations
 from preimage.leaderboard.records import Entry, Figure, Metric, ModelRecord
 from preimage.leaderboard.sections import Section
@@ -160,7 +161,12 @@ def dots_of_board(board: Board) -> list[Dots]:
         classes = {line.model.card.get("num_classes") for line in board.lines}
         number = next(iter(classes)) if len(classes) == 1 else None
         if isinstance(number, int) and number > 1:
-            return dots_of(board, [board.first], 1 / number, f"chance, 1 of {number}")
+            columns = [column for column in board.columns if column is board.first or "likelihood" in column.name]
+            return dots_of(board, columns, 1 / number, f"chance, 1 of {number}")
+    if benchmark == "likelihood":
+        return likelihood_dots(board)
+    if benchmark == "typicality":
+        return dots_of(board, [board.columns[place] for place in board.printed(brief=True)])
     if benchmark == "overfitting":
         return dots_of(board, [board.first], GAP_FLAG, f"flagged above {GAP_FLAG:.2f}")
     return dots_of(board, [board.first])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from preimage.harness.pairing import in_agreement
 from preimage.leaderboard import words
+from preimage.leaderboard.columns import printed
 from preimage.leaderboard.interval_bars import Axis, Bar, axis_of
+from preimage.leaderboard.proof import FOLDED, SCORES, doubt_of, is_exact, notes_of, parted
 from preimage.leaderboard.records import Entry, Figure, Metric, ModelRecord
 from preimage.leaderboard.ties import Paired, Standing, standings, unpaired
 
@@ -18,11 +20,16 @@ P_FLAG, GAP_FLAG = 0.01, 0.10  # Webster et al., CVPR 2019
 
 @dataclass(frozen=True)
 class Cell:
-    """A score as it is printed, and the number itself, which columns are sorted by."""
+    """A score as it is printed, and the number itself, which columns are sorted by.
+
+    notes: further lines below it, of what it is worth. doubt: a word where it is worth little.
+    """
 
     value: str
     interval: str
     raw: float
+    notes: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,31 @@ class Board:
     def first(self) -> Metric:
         """The metric that ranks."""
         return self.columns[0]
+
+    def printed(self, brief: bool = False) -> list[int]:
+        """The places of the columns that a table prints; others stand in their cells. brief: on the first page."""
+        return printed(self.lines[0].entry.benchmark.name, self.columns, brief)
+
+    def told(self, brief: bool = False) -> list[Metric]:
+        """The metrics that are explained below a table: those that it prints, in columns or in cells."""
+        if not brief:
+            return list(self.columns)
+        shown = self.printed(brief)
+        return [c for k, c in enumerate(self.columns) if k in shown or parted(c.name)[0] in FOLDED]
+
+    @property
+    def in_bits(self) -> bool:
+        """Whether some figure is in bits per dimension, whose formula is then told."""
+        return any(parted(column.name)[0] == SCORES[1] for column in self.columns)
+
+    @property
+    def unreliable(self) -> int:
+        """How many of its lines have a cell that says so."""
+        return sum(any(cell is not None and cell.doubt for cell in line.cells) for line in self.lines)
+
+    def lack(self, place: int) -> str:
+        """What a cell without a figure says."""
+        return "no closed form" if is_exact(self.columns[place].name) else "not measured"
 
     @property
     def groups(self) -> int:
@@ -184,7 +216,7 @@ def _line(
 ) -> Line:
     name = columns[0].name
     first = entry.figures.get(name)
-    cells = tuple(cell_of(entry.figures[c.name], places[c.name]) if c.name in entry.figures else None for c in columns)
+    cells = tuple(score_cell(entry, c.name, places[c.name]) if c.name in entry.figures else None for c in columns)
     bar = axis.bar(first, floor_of(entry, name)) if axis is not None and first is not None else None
     n = first.n if first is not None else 0
     apart = _difference_cell(standing, places[name]) if standing is not None else None
@@ -249,23 +281,7 @@ def cell_of(figure: Figure, places: int) -> Cell:
     )
 
 
-def protocol_in_short(suite: str, options: Mapping[str, Any]) -> list[str]:
-    """The protocol in a few words; the whole of it stands beside them."""
-    parts = [f"suite {words.shown(suite)}" if suite else "no suite: options of the command"]
-    if "limit" in options:
-        limit = options["limit"]
-        which = "all images" if limit is None else f"the first {words.setting(limit)} images"
-        parts.append(f"{which} of each split")
-    if "distance" in options:
-        parts.append(f"distance {words.shown(options['distance'])}")
-    if "extractor" in options:
-        parts.append(f"features of {words.shown(options['extractor'])}")
-    solver = options.get("solver")
-    if isinstance(solver, Mapping):
-        steps = f", at most {words.setting(solver['steps'])} generator evaluations" if "steps" in solver else ""
-        parts.append(f"solver {words.shown(solver.get('name', 'unnamed'))}{steps}")
-    if options.get("restarts", 1) != 1:
-        parts.append(f"{words.setting(options['restarts'])} restarts")
-    if "seed" in options:
-        parts.append(f"seed {words.setting(options['seed'])}")
-    return parts
+def score_cell(entry: Entry, metric: str, places: int) -> Cell:
+    """A figure of an evaluation as it is printed, with what it is worth where that is known."""
+    cell = cell_of(entry.figures[metric], places)
+    return replace(cell, notes=notes_of(entry, metric), doubt=doubt_of(entry, metric))

@@ -115,6 +115,7 @@ def _score(
         "n": figure.n,
         "shown": cell.value,
         "interval": cell.interval,
+        "doubt": cell.doubt,
         "images": None if images is None else "{}.{}".format(*images),
         "replicates": replicates,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preimage.leaderboard.board import Board, Cell, Line, cell_of, column_decimals, floor_of
+from preimage.leaderboard.board import Board, Cell, Line, column_decimals, floor_of, score_cell
 from preimage.leaderboard.interval_bars import Axis, Bar, axis_of
 from preimage.leaderboard.records import Metric, ModelRecord
 
@@ -71,5 +71,5 @@ def _line(line: Line, columns: Sequence[Metric], axis: Axis, places: int) -> Dot
     for column in columns:
         figure = line.entry.figures.get(column.name)
         bar = None if figure is None else axis.bar(figure, floor_of(line.entry, column.name))
-        cells.append(None if figure is None or bar is None else (cell_of(figure, places), bar))
+        cells.append(None if figure is None or bar is None else (score_cell(line.entry, column.name, places), bar))
     return DotLine(line.rank, line.model, tuple(cells))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, pairwise
 
@@ -15,6 +15,7 @@ from preimage.leaderboard.words import short
 
 _BEYOND = 20  # how many times less than the least error of a group that sets the axis it still shows
 _DEEPEST = 1e-6  # share of the largest error below which a logarithmic axis stops
+_FURTHER = 1.0  # how many times the range of the groups that set a linear axis it reaches further down for others
 _RARE = 1e-3  # share of a law's draws, on either side, that an axis may leave out
 _LAW_STEP = 2  # pixels between the points of a law's curve
 
@@ -107,21 +108,25 @@ class _Axis:
     width: float
 
 
-def histogram_of(samples: Sequence[Sample], law: ChiLaw | None = None) -> Histogram | None:
+def histogram_of(samples: Sequence[Sample], law: ChiLaw | None = None, *, linear: bool = False) -> Histogram | None:
     """The histogram of all groups with at least one error. None where there is none.
 
     The error axis is logarithmic where errors span more than a factor of ten; errors below a millionth of the largest,
     or far below those of the groups that set the axis, are then gathered in a bin of their own, left of it.
+    linear: of log-likelihoods, whose axis never is logarithmic; it too gathers what lies far below.
     """
-    return next(iter(histograms_of([samples], WIDE, law)), None)
+    return next(iter(histograms_of([samples], WIDE, law, linear=linear)), None)
 
 
-def histograms_of(panels: Sequence[Sequence[Sample]], frame: Frame, law: ChiLaw | None = None) -> list[Histogram]:
+def histograms_of(
+    panels: Sequence[Sequence[Sample]], frame: Frame, law: ChiLaw | None = None, *, linear: bool = False
+) -> list[Histogram]:
     """Histograms on the same bins and axes, one for each panel that has an error at all."""
     panels = [kept for samples in panels if (kept := [sample for sample in samples if sample.errors])]
     if not panels:
         return []
-    axis = _axis([sample for samples in panels for sample in samples], frame, law)
+    every = [sample for samples in panels for sample in samples]
+    axis = _linear_axis(every, frame) if linear else _axis(every, frame, law)
     counted = [[(_counts(sample, axis), sample) for sample in samples] for samples in panels]
     curve = _law(law, axis) if law is not None else []
     highest = [_highest(counts, sample, axis.under) for panel in counted for counts, sample in panel]
@@ -172,6 +177,24 @@ def _axis(samples: Sequence[Sample], frame: Frame, law: ChiLaw | None) -> _Axis:
         scale = log_scale(lowest, largest, frame.left + (2 * width if under else 0), frame.right)
     else:
         scale = linear_scale([least, largest], frame.left, frame.right, zero=law is None)
+    return _placed(scale, frame, under, width)
+
+
+def _linear_axis(samples: Sequence[Sample], frame: Frame) -> _Axis:
+    """An axis down to the least value of the groups that set it; what others have far below is gathered in a bin."""
+    every = sorted(chain.from_iterable(sample.ordered for sample in samples))
+    setting = [value for sample in samples if sample.sets_axis for value in sample.errors] or every
+    reach = min(setting) - _FURTHER * (max(setting) - min(setting))
+    lowest = next(value for value in every if value >= reach)
+    scale = linear_scale([lowest, every[-1]], frame.left, frame.right, zero=False)
+    under = every[0] < scale.low
+    width = (frame.right - frame.left) / (frame.bins + (2 if under else 0))
+    if under:
+        scale = replace(scale, start=frame.left + 2 * width)
+    return _placed(scale, frame, under, width)
+
+
+def _placed(scale: Scale, frame: Frame, under: bool, width: float) -> _Axis:
     places = [scale.start + k * width for k in range(frame.bins + 1)]
     if under:
         places = [frame.left, frame.left + width, *places]

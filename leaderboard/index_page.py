@@ -11,6 +11,7 @@ from preimage.harness.results import Results
 from preimage.leaderboard.album import Album
 from preimage.leaderboard.exhibit import Exhibit, exhibit_of
 from preimage.leaderboard.overview import Overview, overview_of
+from preimage.leaderboard.proof import LIKELIHOOD
 from preimage.leaderboard.records import Records
 from preimage.leaderboard.sections import REASON, TRACE, Section, choices_of
 from preimage.leaderboard.slugs import slug
@@ -51,6 +52,7 @@ def index_context(results: Results, records: Records, sections: Sequence[Section
     return {
         "data": parts,
         "choices": choices_of(list(sections)),
+        "likelihoods_shown": any(section.benchmark.name == LIKELIHOOD for section in sections),
         "counts": (len(records.models), len({section.benchmark.name for section in sections}), len(parts)),
         "trace_length": TRACE,
         "reason_length": REASON,

@@ -12,6 +12,7 @@ from preimage.leaderboard import words
 from preimage.leaderboard.records import Entry
 
 SAMPLES = "the model's own samples"
+SIMULATED = "images simulated from the model"
 _ORDER = {"train": 0, "val": 1, "test": 2}
 
 
@@ -27,6 +28,10 @@ _OUTCOMES = (
 _EVALUATIONS = (
     "SELECT b.request, sum(v.value) / w.value AS mean FROM json_each(?) w CROSS JOIN block b ON b.request = w.key "
     "CROSS JOIN row_value v ON v.block = b.id AND v.name = 'evaluations' AND v.image < w.value GROUP BY b.request"
+)
+_MEANS = (
+    "SELECT v.name, avg(v.value) AS mean FROM block b CROSS JOIN row_value v ON v.block = b.id "
+    "WHERE b.request = ? AND v.name IN (SELECT value FROM json_each(?)) AND v.image < ? GROUP BY v.name"
 )
 
 
@@ -48,11 +53,17 @@ class Measured:
 
     @property
     def images(self) -> str:
-        """Which images: a split's name, or the model's own samples."""
+        """Which images: a split's name, or what the model drew."""
         images = self.description.get("images")
         if not isinstance(images, Mapping):
             return "images"
-        return SAMPLES if images.get("is") == "samples" else str(images.get("split", "images"))
+        drawn = {"samples": SAMPLES, "simulated": SIMULATED}.get(str(images.get("is")))
+        return drawn or str(images.get("split", "images"))
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the model drew the images itself."""
+        return self.images in (SAMPLES, SIMULATED)
 
     @property
     def at_home(self) -> bool:
@@ -77,7 +88,7 @@ class Measured:
         """What a heading calls the images: with the data set where it is another, and what was done to them."""
         images = self.description.get("images")
         name = self.images
-        if name != SAMPLES:
+        if not self.drawn:
             name = f"{'training' if name == 'train' else words.shown(name, 40)} images"
         if isinstance(images, Mapping) and images.get("dataset", self.home) != self.home:
             name += f" of {words.shown(images['dataset'], 60)}"
@@ -86,12 +97,17 @@ class Measured:
     @property
     def place(self) -> tuple[bool, int, str]:
         """The data set's own images first, of those the training images; own samples after the others."""
-        return not self.at_home, 9 if self.images == SAMPLES else _ORDER.get(self.images, 5), self.title
+        return not self.at_home, 9 if self.drawn else _ORDER.get(self.images, 5), self.title
 
     @property
     def one_row_each(self) -> bool:
         """Whether every image was recovered once, not under every label."""
         return self.description.get("kind") in ("recovery", "neighbours") and self.description.get("label") != "every"
+
+    @property
+    def annealed(self) -> bool:
+        """Whether every image was annealed once, not under every label."""
+        return self.description.get("kind") == "likelihood" and self.description.get("label") != "every"
 
 
 @dataclass(frozen=True)
@@ -145,3 +161,11 @@ def values_of(results: Results, measured: Collection[Measured], names: Sequence[
 def mean_evaluations(results: Results, counts: Mapping[str, int]) -> dict[str, float]:
     """Generator evaluations per image, over the first images of each request (key -> how many)."""
     return {row["request"]: row["mean"] for row in results.query(_EVALUATIONS, json.dumps(dict(counts)))}
+
+
+def means_of(results: Results, measured: Collection[Measured], names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The means of the named values over the first images of some requests, by request and name."""
+    return {
+        one.key: {row["name"]: row["mean"] for row in results.query(_MEANS, one.key, json.dumps(names), one.count)}
+        for one in measured
+    }

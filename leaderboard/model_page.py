@@ -9,12 +9,15 @@ from typing import Any
 from preimage.harness.results import Results
 from preimage.leaderboard import words
 from preimage.leaderboard.album import Album
-from preimage.leaderboard.board import Cell, cell_of, column_decimals, doubtful, flags_of
+from preimage.leaderboard.board import Cell, column_decimals, doubtful, flags_of, score_cell
 from preimage.leaderboard.checkpoints import Course, Panels, courses_of, panels_of
 from preimage.leaderboard.evidence import evidence_of
+from preimage.leaderboard.likelihoods import likelihoods_of
 from preimage.leaderboard.measured import measured_of
+from preimage.leaderboard.proof import LIKELIHOOD
 from preimage.leaderboard.records import Entry, Figure, ModelRecord, Records, precedence
 from preimage.leaderboard.reproducing import run_command, verify_command
+from preimage.leaderboard.requests_shown import listed
 
 LONG = 1500  # characters of one setting that the page shows
 TRACE = 40_000
@@ -36,6 +39,8 @@ class Evaluated:
     scores: tuple[Scored, ...]
     flags: tuple[str, ...]
     doubtful: bool
+    unreliable: bool
+    in_bits: bool
     run: str
     verify: str
 
@@ -63,9 +68,10 @@ def model_context(results: Results, records: Records, model: ModelRecord, album:
         "settings": {name: words.flat(model.card.get(name) or {}) for name in ("config", "training")},
         "samples": next((e.samples for e in evidence if e.samples is not None), None),
         "evidence_groups": evidence,
+        "likelihoods": likelihoods_of(results, album, measured),
         "trainings": _trainings(results, records, model),
         "evaluated": [_evaluated(entry) for entry in entries],
-        "measured": sorted(measured.values(), key=lambda m: (m.description.get("kind", ""), m.place, m.key)),
+        "requests": listed(results, measured.values()),
         "reported": [row for row in records.reported if row["model"] == model.name],
         "long": LONG,
         "trace_length": TRACE,
@@ -85,9 +91,13 @@ def _trainings(results: Results, records: Records, model: ModelRecord) -> list[T
 
 
 def _evaluated(entry: Entry) -> Evaluated:
-    scores = tuple(Scored(figure, cell_of(figure, column_decimals([figure]))) for figure in entry.figures.values())
+    scores = tuple(
+        Scored(figure, score_cell(entry, name, column_decimals([figure]))) for name, figure in entry.figures.items()
+    )
     run, verify = run_command(entry.evaluation), verify_command(entry.evaluation)
-    return Evaluated(entry, scores, flags_of(entry), doubtful(entry), run, verify)
+    unreliable = any(score.cell.doubt for score in scores)
+    in_bits = entry.benchmark.name == LIKELIHOOD and bool(scores)
+    return Evaluated(entry, scores, flags_of(entry), doubtful(entry), unreliable, in_bits, run, verify)
 
 
 def facts(model: ModelRecord) -> Sequence[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from preimage.harness.metric_names import declared
 from preimage.harness.pairing import seen_through
 from preimage.harness.results import Results, StoredEvaluation
 from preimage.leaderboard.slugs import slug
@@ -42,8 +43,8 @@ class BenchmarkRecord:
     formula: str = ""
 
     def metric(self, name: str) -> Metric:
-        """The metric, or that which a variant (``accuracy/l2``) is of."""
-        base = self.metrics.get(name) or self.metrics.get(name.split("/")[0]) or Metric(name, "", "none", "")
+        """The metric, or that which a variant (``accuracy/l2``) or a member of a family (``share_svhn``) is of."""
+        base = self.metrics.get(declared(name, self.metrics) or "") or Metric(name, "", "none", "")
         return Metric(name, base.unit, base.better, base.meaning)
 
     def order(self, name: str) -> tuple[float, bool, str]:
@@ -51,9 +52,11 @@ class BenchmarkRecord:
         base, _, variant = name.partition("/")
         names = list(self.metrics)
         owner = base.removeprefix("floor_")
-        follows = owner != base and owner in names
-        place = names.index(owner if follows else base) if (owner if follows else base) in names else len(names)
-        return place, follows, variant
+        if owner != base and owner in names:
+            return names.index(owner), True, _by_number(variant)
+        family = base if base in names else declared(name, names)
+        place = len(names) if family is None else names.index(family)
+        return place, False, _by_number(variant if family == base else name)
 
 
 @dataclass(frozen=True)
@@ -153,3 +156,10 @@ def _figure(row: Mapping[str, Any], benchmark: BenchmarkRecord) -> Figure:
     told = benchmark.metric(row["metric"])
     metric = Metric(row["metric"], row["unit"], row["better"], told.meaning)
     return Figure(metric, row["value"], row["low"], row["high"], row["n"])
+
+
+def _by_number(variant: str) -> str:
+    """A key by which ``10`` stands before ``100`` and after ``2``; a closed form (``exact``) after its estimate."""
+    parts = variant.split("/")
+    ordered = [*(part for part in parts if part != "exact"), *(part for part in parts if part == "exact")]
+    return "/".join(part.rjust(12) if part.isdigit() else part for part in ordered)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from preimage.leaderboard.board import Board, boards_of
+from preimage.leaderboard.proof import LIKELIHOOD
 from preimage.leaderboard.records import BenchmarkRecord, Entry, Records, precedence
 from preimage.leaderboard.slugs import slug
 from preimage.leaderboard.ties import Paired
@@ -84,6 +85,7 @@ def section_context(section: Section) -> Mapping[str, Any]:
     return {
         "section": section,
         "choices": choices_of([section]),
+        "likelihoods_shown": section.benchmark.name == LIKELIHOOD,
         "most": max((len(board.lines) for board in section.boards), default=0),
         "trace_length": TRACE,
         "reason_length": REASON,

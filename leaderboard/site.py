@@ -6,17 +6,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from preimage.harness.likelihood_scores import BITS_PER_DIM
 from preimage.harness.results import Results
 from preimage.harness.score_files import scores_csv, scores_json
 from preimage.leaderboard import curve, interval_bars, words
 from preimage.leaderboard.album import Album
 from preimage.leaderboard.benchmark_page import benchmark_contexts, benchmark_path
-from preimage.leaderboard.board import protocol_in_short
 from preimage.leaderboard.compare_page import compare_context, compare_files
 from preimage.leaderboard.download import copy_database
 from preimage.leaderboard.folder import Content, write_site
 from preimage.leaderboard.index_page import fitting, index_context
 from preimage.leaderboard.model_page import model_context
+from preimage.leaderboard.proof import BITS_TOLD, UNRELIABLE_TOLD
+from preimage.leaderboard.protocol import protocol_in_short
 from preimage.leaderboard.records import read_records
 from preimage.leaderboard.sections import section_context, sections_of
 from preimage.leaderboard.slugs import slug
@@ -94,4 +96,5 @@ def _environment() -> Environment:
     pages.filters["slug"] = slug
     pages.globals.update(protocol_in_short=protocol_in_short, bars=interval_bars)
     pages.globals.update(curve=curve, benchmark_path=benchmark_path)
+    pages.globals.update(bits_formula=BITS_PER_DIM, bits_told=BITS_TOLD, unreliable_told=UNRELIABLE_TOLD)
     return pages

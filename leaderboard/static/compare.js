@@ -79,6 +79,8 @@ window.preimage = { models: new Map(), model(told) { this.models.set(told.slug, 
     if (a.unit === "probability") return ["", "", "a p-value: it has no interval"];
     if (!apart && (a.low === null || b.low === null)) return ["", "", "no interval"];
     const tied = apart ? apart.low <= 0 && 0 <= apart.high : overlap(a, b);
+    const doubt = a.doubt || b.doubt;
+    if (doubt) return ["none", doubt, "the gap of one is too wide"];
     const how = apart ? "" : tied ? "intervals overlap; not paired" : "intervals are apart; not paired";
     if (tied) return ["tie", "tie", how];
     const higher = a.value > b.value ? "a" : "b";
@@ -109,6 +111,7 @@ window.preimage = { models: new Map(), model(told) { this.models.set(told.slug, 
   function cell(score) {
     const held = make("td", { class: "n" }, score.shown);
     if (score.interval) held.append(make("span", { class: "sub" }, score.interval));
+    if (score.doubt) held.append(make("span", { class: "flag" }, `\u25b2 ${score.doubt}`));
     return held;
   }
   function line(a, b, tally) {
