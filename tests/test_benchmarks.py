@@ -208,15 +208,19 @@ def test_outlier_sets_are_named_once(sets: tuple[str, ...]) -> None:
 
 def test_every_benchmark_says_its_formula_and_whose_images_each_metric_is_of(plugin: Path) -> None:
     world = World(Registry(Sources(plugins=(str(plugin),))))
-    model, data = world.model("near"), world.data("squares")
+    data = world.data("squares")
     for name, benchmark in Registry().benchmarks.items():
         formula: str = benchmark.formula  # type: ignore[attr-defined]  # optional in the protocol; ours have one
         assert formula and "\n" not in formula
         options = benchmark.options()
-        if name == "outliers":
+        if hasattr(options, "sets"):
             options = dataclasses.replace(options, sets=("dark",))
+        if hasattr(options, "by"):
+            options = dataclasses.replace(options, by=("recovery", "likelihood"))
+        model = world.model("curved" if hasattr(options, "sampler") else "near")
         roles = set(benchmark.requests(model, data, options))
         for metric, info in benchmark.metrics.items():
             assert info.unit and info.meaning and info.better in ("higher", "lower", "none")
             assert set(info.roles) <= roles, f"{name} {metric}"
-            assert bool(info.roles) != (name == "outliers")  # of both samples, whichever the outlier sets are
+            of_outliers = name == "outliers" or metric == "share_*"  # of both samples, whichever the outlier sets are
+            assert bool(info.roles) != of_outliers

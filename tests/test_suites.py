@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ from preimage.harness.errors import UsageError
 from preimage.harness.operators import Identity, Warp
 from preimage.harness.options import merged, options_from
 from preimage.harness.plugins import Registry
+from preimage.harness.samplers.published import Published
 from preimage.harness.solvers.adam import Adam
 from preimage.harness.solvers.lbfgs import Lbfgs
 from preimage.harness.solvers.rmsprop import RMSprop
@@ -66,6 +68,25 @@ def test_the_published_protocols_are_those_of_the_papers() -> None:
         assert intriguing.solver == Adam(lr=0.05, steps=750, schedule="cosine", patience=0)
 
 
+def test_the_published_likelihoods_are_those_of_the_papers() -> None:
+    """METHODS 9 and 10: temperatures, chains, leapfrogs, the step and its adaptation, sizes and trials."""
+    rule = {"step": 0.05, "target": 0.65, "up": 1.02, "down": 0.98, "memory": 0.9, "rad": 4.0, "leapfrogs": 10}
+    wu = options("wu2017", "likelihood")
+    assert wu.sampler == Published(evaluations=10 * 9_999 + 1, chains=16, **rule)
+    assert (wu.sigma2, wu.sampler.shortest, wu.sampler.longest) == ((), 1e-4, 0.5)
+    for benchmark in ("likelihood", "typicality", "flatness", "classification", "outliers"):
+        intriguing = options("intriguing", benchmark)
+        assert intriguing.sampler == Published(evaluations=10 * 499 + 1, chains=4, **rule)
+        assert intriguing.sigma2 == ()
+    for benchmark in ("classification", "outliers"):
+        assert options("intriguing", benchmark).by == ("recovery", "likelihood")
+    typicality = options("intriguing", "typicality")
+    assert (typicality.sizes, typicality.trials) == ((10, 25, 50, 75), 100)
+    assert "svhn" in typicality.sets_if_present and "constant" in typicality.sets
+    ours = REGISTRY.benchmarks["likelihood"].options().sampler
+    assert options("likelihood", "likelihood").sampler == options("likelihood", "flatness").sampler == ours
+
+
 RENAMED = {
     "mre_distortion": "mre_distorted",
     "log_likelihood_bits_per_dim": "bits_per_dim",
@@ -96,15 +117,31 @@ def printed(folder: Path) -> Iterator[tuple[str, str, str, str, float]]:
 def test_the_figures_are_those_of_the_papers(shared: Path) -> None:
     wanted = sorted(printed(shared / "papers"))
     ours = sorted(
-        (name, f.model, f.dataset, f.metric, f.value) for name in OURS for f in REGISTRY.suites[name].reported
+        (name, f.model, f.dataset, f.metric, f.value)
+        for name in OURS
+        for f in REGISTRY.suites[name].reported
+        if name != "wu2017"  # whose table is in METHODS 9 alone
     )
     assert len(wanted) == 215
     assert ours == wanted
 
 
+def test_the_figures_of_wu_et_al_are_those_of_methods(shared: Path) -> None:
+    """METHODS 9 gives their Table 2 in one line: ``VAE-50 991.4 | 1.54, ...``."""
+    (line,) = [one for one in (shared / "METHODS.md").read_text().splitlines() if "Wu et al. Table 2" in one]
+    wanted = {
+        (model, metric): float(value)
+        for model, nats, gap in re.findall(r"([A-Z]+-\d+) ([\d.]+) \| ([\d.]+\d)", line)
+        for metric, value in (("log_likelihood", nats), ("bdmc_gap", gap))
+    }
+    figures = REGISTRY.suites["wu2017"].reported
+    assert {(f.model, f.metric): f.value for f in figures} == wanted and len(wanted) == 12
+    assert {(f.dataset, f.benchmark) for f in figures} == {("MNIST", "likelihood")}
+
+
 def test_every_figure_says_where_it_stands() -> None:
-    counts = {name: len(REGISTRY.suites[name].reported) for name in OURS}
-    assert counts == {"quick": 0, "goodness-of-fit": 0, "webster2019": 135, "creswell2018": 10, "intriguing": 70}
+    counts = {name: len(REGISTRY.suites[name].reported) for name in OURS if REGISTRY.suites[name].reported}
+    assert counts == {"webster2019": 135, "creswell2018": 10, "intriguing": 70, "wu2017": 12}
     for name in OURS:
         for figure in REGISTRY.suites[name].reported:
             assert "Table" in figure.source or "section" in figure.source
@@ -117,7 +154,7 @@ def test_every_figure_says_where_it_stands() -> None:
 
 
 def test_figures_are_installed_with_the_package() -> None:
-    for name in ("webster2019", "creswell2018", "intriguing"):
+    for name in ("webster2019", "creswell2018", "intriguing", "wu2017"):
         assert resources.files("preimage.benchmarks").joinpath(f"reported/{name}.csv").is_file()
 
 
