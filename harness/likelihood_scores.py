@@ -20,7 +20,8 @@ SIGMA2 = "/sigma2="
 
 def bits_per_dim(log_likelihood: Floats, dimensions: Floats) -> Floats:
     """Bits per dimension of densities over [0, 1] pixels, in nats, of images of so many values (METHODS 9)."""
-    return in_bits(log_likelihood, dimensions) - np.log2(256.0)
+    bits: Floats = in_bits(log_likelihood, dimensions) - np.log2(256.0)
+    return bits
 
 
 def in_bits(nats: Floats, dimensions: Floats) -> Floats:
@@ -32,8 +33,8 @@ def in_bits(nats: Floats, dimensions: Floats) -> Floats:
 def marginal(rows: Rows) -> Floats:
     """log p(x) of each image, [images], nats: under every label the log of the mean over classes, a uniform prior."""
     table = rows.table("log_likelihood")
-    least: Floats = np.logaddexp.reduce(table, axis=1) - np.log(table.shape[1])
-    return least
+    log_p: Floats = np.logaddexp.reduce(table, axis=1) - np.log(table.shape[1])
+    return log_p
 
 
 def by_noise(rows: Mapping[str, Rows]) -> dict[str, dict[str, Rows]]:

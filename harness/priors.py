@@ -115,3 +115,8 @@ class SphereUniform(Prior):
         pole = torch.zeros_like(code)
         pole[:, 0] = self.radius  # every point of the sphere is as near to 0; this one is chosen
         return torch.where(norm > 0, (code * (self.radius / norm.clamp_min(1e-60))).to(code.dtype), pole)
+
+
+def has_density(prior: Prior | None) -> bool:
+    """Whether there is a prior, and it says what its density is."""
+    return prior is not None and type(prior).log_prob is not Prior.log_prob

@@ -22,7 +22,7 @@ from preimage.harness.generator import Generator
 from preimage.harness.limits import Limits
 from preimage.harness.loading import is_classifier, load_classifier, load_with_key, model_key
 from preimage.harness.plugins import Registry
-from preimage.harness.priors import Prior
+from preimage.harness.priors import has_density
 from preimage.harness.requests import ModelKey, Request, Split
 from preimage.harness.results import Results
 from preimage.harness.rows import Rows
@@ -114,11 +114,7 @@ class World:
         generator = self.generator(name)
         priors = frozenset(space.name for space in generator.spaces.values() if space.prior is not None)
         dims = {space.name: space.dim for space in generator.spaces.values()}
-        densities = frozenset(
-            name
-            for name in priors
-            if type(generator.spaces[name].prior).log_prob is not Prior.log_prob  # one that says nothing of it
-        )
+        densities = frozenset(name for name in priors if has_density(generator.spaces[name].prior))
         return Model(card, self._keys[name], dims, generator.has_encoder, generator.native.name, priors, densities)
 
     def data(self, name: str) -> Data:

@@ -99,7 +99,8 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(plugin: Path, database: Path, *more: str, settings: tuple[str, ...] = QUICK) -> int:
     words = [word for setting in settings for word in ("--set", setting)]
-    return preimage("run", "-b", "likelihood", "--plugin", str(plugin), "--db", str(database), *words, *more)
+    one = () if "--workers" in more else ("--workers", "1")
+    return preimage("run", "-b", "likelihood", "--plugin", str(plugin), "--db", str(database), *one, *words, *more)
 
 
 def scores(database: Path, capsys: Any) -> dict[str, dict[str, Any]]:

@@ -50,7 +50,8 @@ class LinearGaussian(Generator):
         along = torch.linalg.solve_triangular(root, (apart @ W).T, upper=False)
         volume = 2 * root.diagonal().log().sum() + (apart.shape[1] - dim) * math.log(sigma2)
         distance = (apart.square().sum(dim=1) - along.square().sum(dim=0)) / sigma2
-        return -0.5 * (distance + volume + apart.shape[1] * math.log(2 * math.pi))
+        density: Tensor = -0.5 * (distance + volume + apart.shape[1] * math.log(2 * math.pi))
+        return density
 
 
 class Constant(Generator):

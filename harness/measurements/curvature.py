@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from preimage.harness.distances import SquaredL2
 from preimage.harness.likelihood_requests import Curvature
 from preimage.harness.rows import Block
 from preimage.harness.samplers.charts import chart_of
-from preimage.harness.samplers.curvature import Charted
 from preimage.harness.samplers.curvature import Curvature as Spectrum
-from preimage.harness.solvers.metric import measure_metric
+from preimage.harness.samplers.curvature import chart_metric, curvature_of
 from preimage.harness.streams import Streams, seed_of
 from preimage.harness.world import World
 
@@ -28,15 +26,13 @@ def measure_curvature(request: Curvature, block: int, world: World) -> Block:
     began = time.perf_counter()
     generator = world.measured(request.model)
     space = generator.space(request.space)
-    chart = chart_of(space)
-    charted = Charted(generator, space, chart)
     labels = range(block * request.block, min((block + 1) * request.block, request.rows))
     streams = Streams([seed_of(request.seed, "metric", i) for i in range(request.draws)], world.device)
-    u = chart.draw(streams, 1, space.dim).squeeze(1)
+    u = chart_of(space).draw(streams, 1, space.dim).squeeze(1)
     metrics = []
     for label in labels:
         under = torch.full((request.draws,), label, device=world.device) if request.labels else None
-        metrics.append(measure_metric(charted, SquaredL2(), u, under, space="u"))
+        metrics.append(chart_metric(generator, u, under, space=request.space))
     return Block(
         image=np.array(labels, dtype=np.int64),
         label=np.array([i if request.labels else -1 for i in labels], dtype=np.int64),
@@ -50,19 +46,21 @@ def measure_curvature(request: Curvature, block: int, world: World) -> Block:
     )
 
 
-def stored_curvature(request: Curvature | None, scale: float, label: Tensor | None, world: World) -> Spectrum | None:
-    """``scale A`` of each image's label, as it was stored; ``scale`` is D / sigma^2. None where none was asked for."""
+def stored_curvature(
+    request: Curvature | None, pixels: int, sigma2: float, label: Tensor | None, world: World
+) -> Spectrum | None:
+    """``A D / sigma2`` of each image's label from stored matrices, D = pixels; None where none was asked for."""
     if request is None:
         return None
 
-    def read() -> tuple[Tensor, Tensor]:
+    def read() -> Spectrum:
         _, codes = world.rows(request, request.rows)
         stack = np.stack([np.frombuffer(code, dtype="<f8").reshape(request.dim, request.dim) for code in codes])
-        values, vectors = torch.linalg.eigh(torch.from_numpy(stack))
-        return values.clamp_min(0.0).to(world.device), vectors.float().to(world.device)
+        matrices = torch.from_numpy(stack).to(world.device)
+        which = torch.arange(request.rows, device=world.device) if request.labels else None
+        return curvature_of(matrices, pixels, sigma2, which)
 
-    values, vectors = world.keep(("curvature", request.key()), read)
-    spent = request.draws * request.dim
+    found = world.keep(("curvature", request.key(), pixels, sigma2), read)
     if label is None:
-        return Spectrum(values[0] * scale, vectors[0], spent)
-    return Spectrum((values * scale)[label].unsqueeze(1), vectors[label], spent)
+        return found
+    return Spectrum(found.eigenvalues[label], found.rotation[label], found.borrowed[label])

@@ -118,7 +118,7 @@ def _annealed(
     request: Likelihood, images: Images, label: Tensor | None, sigma2: float, generator: Generator, world: World
 ) -> Annealed:
     likelihood = LogLikelihood(generator, images.pixels, sigma2, label, space=request.space)
-    curve = stored_curvature(request.curvature, images.pixels[0].numel() / sigma2, label, world)
+    curve = stored_curvature(request.curvature, images.pixels[0].numel(), sigma2, label, world)
 
     def streams(what: str) -> Streams:
         return Streams([seed_of(request.seed, what, i) for i in images.indices], world.device)

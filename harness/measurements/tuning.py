@@ -33,7 +33,7 @@ def measure_tuning(request: Tuning, block: int, world: World) -> Block:
     label = streams("tuning label").integers(request.labels) if request.labels else None
     made = simulate(generator, streams("tuning"), sigma2, label, space=request.space)
     likelihood = Likelihood(generator, made.image, sigma2, label, space=request.space)
-    curve = stored_curvature(request.curvature, made.image[0].numel() / sigma2, label, world)
+    curve = stored_curvature(request.curvature, made.image[0].numel(), sigma2, label, world)
     exact = Exact(made.u, streams("tuning back"))
     found = request.sampler.tune(likelihood, curve, streams("tuning chains"), exact)
     spent = request.images + int(likelihood.evaluations.sum())

@@ -118,7 +118,7 @@ def _things(kind: str, found: Registry) -> list[dict[str, Any]]:
                 "settings": [f"{field}={default}" for field, default, _ in described(record)],
                 "description": (record.__doc__ or "").split("\n")[0],
             }
-            for name, record in {**found.choices, "operator": OPERATORS}[kind.removesuffix("s")].items()
+            for name, record in (OPERATORS if kind == "operators" else found.choices[kind.removesuffix("s")]).items()
         ]
     if kind == "backbones":
         return [
