@@ -20,6 +20,7 @@ from preimage.harness.benchmark import metric_info
 from preimage.harness.cards import ModelCard
 from preimage.harness.errors import Refused, UsageError
 from preimage.harness.likelihood_requests import Likelihood
+from preimage.harness.pairing import difference
 from preimage.harness.plugins import Registry, Sources
 from preimage.harness.results import Results
 from preimage.harness.world import World
@@ -218,3 +219,19 @@ def test_what_was_stored_before_there_were_likelihoods_still_gives_its_scores(pl
 def scores_of(database: Path) -> dict[tuple[str, str], float]:
     with Results(database) as results:
         return {(score["model"], score["metric"]): score["value"] for score in results.scores()}
+
+
+def test_models_compare_on_the_same_images_whatever_the_noise(plugin: Path, tmp_path: Path) -> None:
+    """Likelihoods of test images have a paired difference under each noise; those of a model's own draws have none."""
+    database = tmp_path / "a.db"
+    chosen = ("-b", "likelihood", "-m", "linear", "-m", "box")
+    grid = ("sigma2=[0.01, 0.04]", "limit=6", "simulated=4")
+    assert run(plugin, database, *chosen, settings=grid) == 0
+    with Results(database) as results:
+        one, other = results.evaluations()
+        told = {(s["model"], s["metric"]): s["value"] for s in results.scores()}
+        for metric in ("log_likelihood/sigma2=0.01", "bits_per_dim/sigma2=0.04"):
+            found = difference(results, one, other, metric)
+            assert found is not None and found.n == 6
+            assert found.value == pytest.approx(told[one.model, metric] - told[other.model, metric])
+        assert difference(results, one, other, "bdmc_gap/sigma2=0.01") is None
