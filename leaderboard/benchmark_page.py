@@ -12,13 +12,14 @@ from preimage.leaderboard.benchmark_plots import Drawn, charts_of, dots_of_board
 from preimage.leaderboard.board import GAP_FLAG, P_FLAG, Board
 from preimage.leaderboard.dots import Dots
 from preimage.leaderboard.gaps import Gaps, gaps_of
-from preimage.leaderboard.likelihood_plots import likelihood_panels
+from preimage.leaderboard.likelihood_plots import PANELLED, likelihood_panels
 from preimage.leaderboard.records import BenchmarkRecord, ModelRecord
 from preimage.leaderboard.sections import Section
 from preimage.leaderboard.slugs import slug
 from preimage.leaderboard.small_charts import Panels
 
 MOST_PROTOCOLS = 6  # of a benchmark, drawn; further ones are linked
+MOST_PANELLED = 2  # of them with panels of every model
 MOST_NAMES, MOST_REASONS = 30, 40
 LONG = 400
 
@@ -32,6 +33,8 @@ class Protocol:
     charts: tuple[Drawn, ...]
     dots: tuple[Dots, ...]
     panels: tuple[Panels, ...]
+    undrawn: bool
+    """Whether it would have panels, but the page is long enough."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,10 @@ def _on_dataset(results: Results, dataset: str, sections: tuple[Section, ...], b
             board,
             tuple(charts_of(board)),
             tuple(dots_of_board(board)),
-            tuple(likelihood_panels(results, board)),
+            tuple(likelihood_panels(results, board)) if place < MOST_PANELLED else (),
+            place >= MOST_PANELLED and sections[0].benchmark.name in PANELLED,
         )
-        for section, board in boards[:MOST_PROTOCOLS]
+        for place, (section, board) in enumerate(boards[:MOST_PROTOCOLS])
     )
     gaps = tuple(gaps_of(boards, beside)[:MOST_PROTOCOLS])
     return OnDataset(dataset, sections, tuple(across), gaps, protocols, len(boards) - len(protocols))

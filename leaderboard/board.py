@@ -11,7 +11,7 @@ from preimage.harness.pairing import in_agreement
 from preimage.leaderboard import words
 from preimage.leaderboard.columns import printed
 from preimage.leaderboard.interval_bars import Axis, Bar, axis_of
-from preimage.leaderboard.proof import FOLDED, SCORES, doubt_of, is_exact, notes_of, parted
+from preimage.leaderboard.proof import SCORES, doubt_of, folded, lack_of, notes_of, parted
 from preimage.leaderboard.records import Entry, Figure, Metric, ModelRecord
 from preimage.leaderboard.ties import Paired, Standing, standings, unpaired
 
@@ -91,7 +91,7 @@ class Board:
         if not brief:
             return list(self.columns)
         shown = self.printed(brief)
-        return [c for k, c in enumerate(self.columns) if k in shown or parted(c.name)[0] in FOLDED]
+        return [c for k, c in enumerate(self.columns) if k in shown or folded(c.name)]
 
     @property
     def in_bits(self) -> bool:
@@ -105,7 +105,7 @@ class Board:
 
     def lack(self, place: int) -> str:
         """What a cell without a figure says."""
-        return "no closed form" if is_exact(self.columns[place].name) else "not measured"
+        return lack_of(self.columns[place].name)
 
     @property
     def groups(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from preimage.leaderboard.proof import FOLDED, LIKELIHOOD, SCORES, is_exact, parted
+from preimage.leaderboard.proof import LIKELIHOOD, folded
 from preimage.leaderboard.records import Metric
 
 BRIEF = 8  # columns of a board of likelihoods on the first page
@@ -16,11 +16,8 @@ def printed(benchmark: str, columns: Sequence[Metric], brief: bool) -> list[int]
     """The places of the columns that a table prints. brief: on the first page, which links the others."""
     every = range(len(columns))
     if benchmark == LIKELIHOOD:
-        places = [place for place in every if parted(columns[place].name)[0] not in FOLDED]
-        if brief:  # the closed form in bits is the same number again
-            names = {place: columns[place].name for place in places}
-            places = [p for p in places if not (is_exact(names[p]) and parted(names[p])[0] == SCORES[1])][:BRIEF]
-        return places
+        places = [place for place in every if not folded(columns[place].name)]
+        return places[:BRIEF] if brief else places
     if benchmark == "typicality" and brief:
         sizes = {place: set_size(columns[place].name) for place in every if columns[place].name.startswith("share_")}
         chosen = SIZE if SIZE in sizes.values() else next(iter(sizes.values()), None)

@@ -17,6 +17,7 @@ _BEYOND = 20  # how many times less than the least error of a group that sets th
 _DEEPEST = 1e-6  # share of the largest error below which a logarithmic axis stops
 _FURTHER = 1.0  # how many times the range of the groups that set a linear axis it reaches further down for others
 _RARE = 1e-3  # share of a law's draws, on either side, that an axis may leave out
+_LETTER = 7  # pixels of a letter on an axis
 _LAW_STEP = 2  # pixels between the points of a law's curve
 
 
@@ -153,7 +154,7 @@ def _drawn(
     return Histogram(
         tuple(_outline(sample, counts, axis, y) for counts, sample in counted),
         _named(axis),
-        tuple(axis.scale.ticks(frame.x_ticks)),
+        tuple(tick for tick in axis.scale.ticks(frame.x_ticks) if below is None or not _touch(below, tick)),
         tuple(y.ticks(frame.y_ticks)),
         axis.scale.log,
         below,
@@ -161,6 +162,11 @@ def _drawn(
         _path([(at, y(100 * share)) for at, share in curve]),
         frame,
     )
+
+
+def _touch(below: Tick, tick: Tick) -> bool:
+    """Whether the text of a tick would run into that of the bin on its left."""
+    return tick.at - below.at < _LETTER * (len(below.text) + len(tick.text)) / 2
 
 
 def _axis(samples: Sequence[Sample], frame: Frame, law: ChiLaw | None) -> _Axis:

@@ -16,7 +16,7 @@ from preimage.leaderboard.proof import GAP_BITS, LIKELIHOOD, SCORES, parted
 from preimage.leaderboard.records import Figure, Metric
 from preimage.leaderboard.small_charts import Panels, Sketch, Told, Trace, panels_of
 
-MOST_SPECKS = 256  # images of a model in a panel
+MOST_SPECKS = 200  # images of a model in a panel
 _PATH = [f"acceptance_{share:02}" for share in range(16)]
 _STYLES = {"generated": ("own", 0), "train": ("train", 1), "test": ("test", 2), "val": ("test", 2)}
 _OTHERS = (("s2", 3), ("s3", 4), ("s4", 5), ("s0", 0), ("s5", 1))  # of outlier sets: CSS classes and shapes
@@ -172,3 +172,5 @@ _PANELS: Mapping[str, Callable[[Results, Board], Panels | None]] = {
     "typicality": typical_shares,
     "flatness": likelihood_against_variation,
 }
+PANELLED = frozenset(_PANELS)
+"""Benchmarks that have panels."""

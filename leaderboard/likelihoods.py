@@ -129,6 +129,8 @@ def _title(one: Measured) -> str:
 
 def _histograms(found: Sequence[Measured], laws: Mapping[str, Sequence[float]]) -> Iterator[Histogram]:
     """The data set's own images beside simulated ones; then those of other sets, each time beside unseen ones."""
+    largest = {(_title(one), one.at_home): one for one in sorted(found, key=lambda one: one.count)}
+    found = [one for one in found if one in largest.values()]  # blocks of other sizes are other requests
     own = [one for one in found if one.at_home]
     alike = [[one for one in own if one.annealed == once] for once in (True, False)]
     drawn = histogram_of([_sample(one, laws) for one in max(alike, key=len)], linear=True)

@@ -33,9 +33,15 @@ def parted(metric: str) -> tuple[str, str, bool]:
     return base, "".join(f"/{part}" for part in variant if part != EXACT), EXACT in variant
 
 
-def is_exact(metric: str) -> bool:
-    """Whether a column holds values in closed form, which few models have."""
-    return parted(metric)[2]
+def folded(metric: str) -> bool:
+    """Whether a metric of `likelihood` stands in another's cell. The closed form in bits does too."""
+    base, _, exact = parted(metric)
+    return base in FOLDED or (base == SCORES[1] and exact)
+
+
+def lack_of(metric: str) -> str:
+    """What a cell without a figure says: few models have a closed form."""
+    return "no closed form" if parted(metric)[2] else "not measured"
 
 
 def doubt_of(entry: Entry, metric: str) -> str:
@@ -61,7 +67,9 @@ def notes_of(entry: Entry, metric: str) -> tuple[str, ...]:
     if base == SCORES[0]:
         return (*_gap(found), *_sampled(entry, found))
     if base == SCORES[1] and not exact:
-        return (f"gap {_printed(found[GAP_BITS])}" if GAP_BITS in found else "no gap measured",)
+        closed = entry.figures.get(f"{base}/{EXACT}{suffix}")
+        gap = f"gap {_printed(found[GAP_BITS])}" if GAP_BITS in found else "no gap measured"
+        return (gap,) if closed is None else (gap, f"exact {_printed(closed, interval=False)}")
     if base == SIGMA2 and PSNR in found:
         return (f"PSNR {found[PSNR].value:.1f} dB",)
     return ()

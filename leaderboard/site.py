@@ -17,7 +17,7 @@ from preimage.leaderboard.download import copy_database
 from preimage.leaderboard.folder import Content, write_site
 from preimage.leaderboard.index_page import fitting, index_context
 from preimage.leaderboard.model_page import model_context
-from preimage.leaderboard.proof import BITS_TOLD, UNRELIABLE_TOLD
+from preimage.leaderboard.proof import BITS_TOLD, UNRELIABLE_TOLD, lack_of
 from preimage.leaderboard.protocol import protocol_in_short
 from preimage.leaderboard.records import read_records
 from preimage.leaderboard.sections import section_context, sections_of
@@ -97,4 +97,5 @@ def _environment() -> Environment:
     pages.globals.update(protocol_in_short=protocol_in_short, bars=interval_bars)
     pages.globals.update(curve=curve, benchmark_path=benchmark_path)
     pages.globals.update(bits_formula=BITS_PER_DIM, bits_told=BITS_TOLD, unreliable_told=UNRELIABLE_TOLD)
+    pages.globals.update(lack_of=lack_of)
     return pages

@@ -80,7 +80,7 @@ window.preimage = { models: new Map(), model(told) { this.models.set(told.slug, 
     if (!apart && (a.low === null || b.low === null)) return ["", "", "no interval"];
     const tied = apart ? apart.low <= 0 && 0 <= apart.high : overlap(a, b);
     const doubt = a.doubt || b.doubt;
-    if (doubt) return ["none", doubt, "the gap of one is too wide"];
+    if (doubt) return ["none", doubt, "a gap is too wide"];
     const how = apart ? "" : tied ? "intervals overlap; not paired" : "intervals are apart; not paired";
     if (tied) return ["tie", "tie", how];
     const higher = a.value > b.value ? "a" : "b";

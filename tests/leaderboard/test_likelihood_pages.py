@@ -20,6 +20,7 @@ from likelihood_results import (
     OUTLIERS,
     SIGMA2,
     SIZE,
+    measure,
     scored,
     thumbnails,
     with_outliers,
@@ -35,7 +36,9 @@ from preimage.harness.likelihood_scores import BITS_PER_DIM, UNRELIABLE, margina
 from preimage.harness.requests import ModelKey, Request
 from preimage.harness.results import Results
 from preimage.harness.rows import Rows
+from preimage.harness.store import Store
 from preimage.leaderboard.album import Album
+from preimage.leaderboard.benchmark_page import MOST_PANELLED
 from preimage.leaderboard.board import Board, Line, boards_of
 from preimage.leaderboard.columns import printed
 from preimage.leaderboard.curve import AxisName
@@ -128,8 +131,8 @@ def test_the_proof_stands_in_the_cell_of_the_likelihood(results: Results, site: 
 
 def test_what_stands_in_a_cell_has_no_column_of_its_own(results: Results, site: Path) -> None:
     board = board_of(results)
-    shown = ["log_likelihood", "log_likelihood/exact", "bits_per_dim", "bits_per_dim/exact", "sigma2"]
-    assert columns_of(board) == shown and columns_of(board, brief=True) == [*shown[:3], "sigma2"]
+    shown = ["log_likelihood", "log_likelihood/exact", "bits_per_dim", "sigma2"]
+    assert columns_of(board) == shown == columns_of(board, brief=True)
     assert {"bdmc_gap", "ess", "acceptance", "sigma2_psnr"} <= {column.name for column in board.columns}
     page = Page(site / "board" / "fashion-mnist~~likelihood.html")
     assert "effective number of chains" in page.text  # explained below the table all the same
@@ -204,6 +207,10 @@ def test_the_closed_form_stands_right_beside_its_estimate(results: Results) -> N
     assert cell is not None and cell.raw == pytest.approx(lines["ppca"].entry.figures["log_likelihood"].value + 0.05)
     assert cell.notes[0] == "estimate − exact:" and cell.notes[1].startswith("−0.05") and not cell.doubt
     assert all(lines[name].cells[place] is None for name in lines if name != "ppca")
+    bits = {name: line.cells[names.index("bits_per_dim")] for name, line in lines.items()}
+    assert {name: cell.notes[1:] != () for name, cell in bits.items() if cell} == {n: n == "ppca" for n in lines}
+    closed = lines["ppca"].entry.figures["bits_per_dim/exact"].value
+    assert bits["ppca"] is not None and bits["ppca"].notes[1] == f"exact {closed:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def test_pages_of_a_model_without_a_closed_form_say_so(site: Path) -> None:
@@ -334,6 +341,17 @@ def test_panels_beyond_the_most_are_counted_and_empty_ones_left_out(results: Res
     assert [key.name for key in found.keys] == ["a"] and panels_of([empty], told, ("model",)) is None
 
 
+def test_panels_are_drawn_of_the_protocols_with_most_models(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch, Store(tmp_path / "many.db") as store:
+        patch.setattr(statistics, "RESAMPLES", 20)
+        run = store.begin_run("preimage run", 0, "", {}, {})
+        for number in range(MOST_PANELLED + 1):
+            measure(store, run, scored()[0], LikelihoodBenchmark(), f"suite-{number}", limit=10 + number)
+    page = Page(build_site(tmp_path / "many.db", tmp_path / "site").parent / "benchmark" / "likelihood.html")
+    assert page.text.count("How often proposals are accepted") == MOST_PANELLED
+    assert page.text.count("are drawn for the protocols above") == 1
+
+
 def test_log_likelihoods_stand_on_a_linear_axis_that_gathers_what_is_far_below() -> None:
     test = Sample("test", "test", tuple(np.linspace(500.0, 900.0, 41)))
     near = Sample("near", "s0", tuple(np.linspace(200.0, 600.0, 41)), sets_axis=False)
@@ -345,6 +363,10 @@ def test_log_likelihoods_stand_on_a_linear_axis_that_gathers_what_is_far_below()
     assert [outline.n for outline in drawn.outlines] == [41, 41, 3] and drawn.outlines[2].counts[0] == 2
     assert drawn.outlines[0].counts[0] == drawn.outlines[1].counts[0] == 0 and drawn.cut
     assert drawn.outlines[2].median_at == drawn.below.at
+    assert drawn.x_ticks[0].text == drawn.below.text.removeprefix("< ")
+    wide = histogram_of([Sample("wide", "test", (-1450.0, 950.0)), far], linear=True)
+    assert wide is not None and wide.below is not None and len(wide.below.text) == 7
+    assert wide.x_ticks[0].text != wide.below.text.removeprefix("< ")  # their texts would meet
     positive = histogram_of([Sample("a", "test", (1.0, 1000.0))], linear=True)
     assert positive is not None and not positive.log
 
@@ -369,6 +391,8 @@ def test_a_model_page_shows_the_law_of_every_group_of_images(results: Results, s
     assert [outline.name for outline in own.outlines] == ["training images", "test images", SIMULATED]
     named = [f"test images of {name}" for name in OUTLIERS]
     assert [outline.name for outline in others.outlines] == ["test images", *named]
+    simulated = own.outlines[2]
+    assert simulated.n == LIMIT and [g.n for g in found.groups if g.title == SIMULATED] in ([16, LIMIT], [LIMIT])
     assert all(outline.n == LIMIT for outline in (*own.outlines, *others.outlines))
     text = Page(site / "model" / "fashion-dcgan.html").text
     assert "Log-likelihood per image" in text and f"{SIGMA2}" in text and "PSNR 19.1 dB" in text
