@@ -62,7 +62,7 @@ def noises_of(model: Model, data: Data, options: AnnealingOptions) -> Mapping[st
     require_density(model, data, options.space)
     if options.sigma2:
         several = len(options.sigma2) > 1
-        return {f"/sigma2={value:g}" if several else "": FixedNoise(value) for value in options.sigma2}
+        return {f"/sigma2={value!r}" if several else "": FixedNoise(value) for value in options.sigma2}
     if model.card.dataset != data.name:
         raise Refused(
             f"was trained on {model.card.dataset!r}, not on {data.name!r}: there are no training images to take sigma2 "
