@@ -48,9 +48,11 @@ def tune_laplace(
         path = laplace_path(likelihood, start.u, start.curve, b0, intervals(settings, likelihood))
         run = check_alive(anneal(path, transition(settings), rule, streams, settings.chains))
         choice = {"b0": b0} | named("laplace_step", smoothed(run.steps[0]))
-        lower, upper = bounds(measured(settings, likelihood, start, choice, streams, exact), start.pilot)
-        gap = math.inf if upper is None else float((upper - lower).mean())
-        choices.append((gap if math.isfinite(gap) else math.inf, choice))
+        runs = measured(settings, likelihood, start, choice, streams, exact)
+        for share in settings.share:
+            lower, upper = bounds(runs, start.pilot, share)
+            gap = math.inf if upper is None else float((upper - lower).mean())
+            choices.append((gap if math.isfinite(gap) else math.inf, choice | {"share": share}))
     return tuned | min(choices, key=lambda choice: choice[0])[1]
 
 
@@ -66,7 +68,7 @@ def laplace_estimate(
     before = likelihood.evaluations.clone()
     start = start_of(settings, likelihood, curve, tuned, streams, exact)
     runs = measured(settings, likelihood, start, tuned, streams, exact)
-    (lower, upper), run = bounds(runs, start.pilot), runs.forward
+    (lower, upper), run = bounds(runs, start.pilot, number("share", tuned)), runs.forward
     (u, joint), (pilot_u, pilot_joint) = runs.last(), start.pilot.last()
     best = torch.cat([joint, pilot_joint], dim=1).argmax(dim=1)
     return Estimate(
@@ -117,10 +119,10 @@ def measured(
     return both_ways(path, Rule(transition(settings), steps, settings.chains), streams, exact)
 
 
-def bounds(runs: Both, pilot: Both) -> tuple[Tensor, Tensor | None]:
-    """The bounds of the fixed mixture of the weights of two runs on the same images."""
-    upper = None if runs.upper is None or pilot.upper is None else -mixed(-runs.upper, -pilot.upper)
-    return mixed(runs.lower, pilot.lower), upper
+def bounds(runs: Both, pilot: Both, share: float) -> tuple[Tensor, Tensor | None]:
+    """The bounds of the mixture of the weights of two runs on the same images."""
+    upper = None if runs.upper is None or pilot.upper is None else -mixed(-runs.upper, -pilot.upper, share)
+    return mixed(runs.lower, pilot.lower, share), upper
 
 
 def intervals(settings: Laplace, likelihood: Likelihood) -> int:

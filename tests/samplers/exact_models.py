@@ -13,11 +13,17 @@ from torch import Tensor
 from preimage.harness.cards import ImageSpec
 from preimage.harness.generator import Generator, LatentSpace
 from preimage.harness.priors import Prior, StandardNormal
-from preimage.harness.samplers.curvature import Curvature, chart_metric, curvature_of
+from preimage.harness.samplers.anneal import anneal, anneal_back
+from preimage.harness.samplers.curvature import Curvature, chart_metric, curvature_of, image_curvature
+from preimage.harness.samplers.hmc import Hmc
 from preimage.harness.samplers.interface import Exact
 from preimage.harness.samplers.laplace import Laplace
+from preimage.harness.samplers.laplace_start import laplace_path
 from preimage.harness.samplers.likelihood import Likelihood
+from preimage.harness.samplers.path import Path
+from preimage.harness.samplers.schedules import spectral_schedule
 from preimage.harness.samplers.simulate import Simulated, simulate
+from preimage.harness.samplers.stepping import FrozenSteps
 from preimage.harness.streams import Streams, seed_of
 
 
@@ -66,6 +72,20 @@ def linear(dim: int, pixels: int = 64, *, condition: float = 10.0, prior: Prior 
     return Linear(2 * left @ torch.diag(spectrum) @ right, numbers(pixels, seed=seed + 2) * 0.1, prior)
 
 
+class Labelled(Generator):
+    """A linear generator for each of two labels."""
+
+    def __init__(self, *parts: Linear) -> None:
+        super().__init__()
+        self.parts, self.num_classes = parts, len(parts)
+        self.spaces, self.image = parts[0].spaces, parts[0].image
+
+    def decode(self, code: Tensor, label: Tensor | None = None, *, space: str = "z") -> Tensor:
+        assert label is not None
+        images = torch.stack([part.decode(code, space=space) for part in self.parts])
+        return torch.where(label.reshape(-1, 1, 1, 1) == 0, *images)
+
+
 class Network(Generator):
     """Any function of codes as a generator of one row of pixels."""
 
@@ -107,10 +127,57 @@ class Fixed(NamedTuple):
 
 
 @functools.cache
-def tuned(generator: Generator, sigma2: float, evaluations: int = 400) -> Fixed:
+def tuned(generator: Generator, sigma2: float) -> Fixed:
     """Measured on images of its own."""
     likelihood, made = simulated(generator, sigma2, 8, seed=900)
     curve = model_curvature(generator, made.u, sigma2)
-    sampler = Laplace(evaluations, pilot_least=100)
+    sampler = Laplace(250, pilot_least=60)
     exact = Exact(made.u, streams("tuning back", 8))
     return Fixed(curve, sampler.tune(likelihood, curve, streams("tuning", 8), exact))
+
+
+class Bias(NamedTuple):
+    """The mean of w / p(x) minus 1 (of p(x) / w for reverse chains) in standard errors; that error; their spread."""
+
+    off: float
+    error: float
+    spread: float
+
+
+class Short(NamedTuple):
+    """A path of a few temperatures, exact codes [n, dim] of its images, and their log p(x), [n, 1]."""
+
+    path: Path
+    u: Tensor
+    truth: Tensor
+
+
+@functools.cache
+def short_path(start: str, images: int) -> Short:
+    """From the ``prior``, or from the ``laplace`` law at codes off the mode, which the weights must make up for."""
+    generator = linear(2, 4, condition=2.0)
+    likelihood, made = simulated(generator, 1.0, images)
+    truth = generator.log_density(made.image, 1.0).unsqueeze(1)
+    curve = model_curvature(generator, made.u, 1.0)
+    if start == "prior":
+        path = Path(likelihood.rotated(curve.rotation), spectral_schedule(6, curve.eigenvalues), curve.eigenvalues)
+    else:
+        off = generator.tempered(made.image, 1.0, 1.0)[0].float() + 0.3 * numbers(images, 2, seed=5)
+        path = laplace_path(likelihood, off, image_curvature(likelihood, off, curve), 0.3, 5)
+    return Short(path, made.u, truth)
+
+
+def biases(start: str, persistence: float, images: int, chains: int) -> tuple[Bias, Bias]:
+    """How far the weights of short, far from equilibrated chains are from unbiased, forward and in reverse."""
+    path, u, truth = short_path(start, images)
+    sampler, steps = Hmc(2, persistence), FrozenSteps(torch.tensor([0.95]), 2)
+    forward = anneal(path, sampler, steps, streams("forward", images), chains)
+    at = path.likelihood.to_frame(u.unsqueeze(1)).expand(-1, chains, -1)
+    back = anneal_back(path, sampler, steps, streams("back", images), at)
+
+    def bias(weights: Tensor) -> Bias:
+        per_image = weights.mean(dim=1)  # images are independent draws; chains of one image share it
+        error = float(per_image.std()) / math.sqrt(images)
+        return Bias((float(per_image.mean()) - 1) / error, error, float(weights.std()))
+
+    return bias((forward.log_weight - truth).exp()), bias((truth - back.log_weight).exp())

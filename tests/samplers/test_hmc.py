@@ -9,8 +9,8 @@ import torch
 from exact_models import Network, exactly, linear, model_curvature, numbers, simulated, streams, tuned
 from torch import Tensor
 
-from preimage.harness.errors import GeneratorError, UsageError
-from preimage.harness.samplers.anneal import anneal, check_alive
+from preimage.harness.errors import UsageError
+from preimage.harness.samplers.anneal import anneal
 from preimage.harness.samplers.bounds import lower_bound
 from preimage.harness.samplers.hmc import Hmc, Rung, State, leapfrog, noises
 from preimage.harness.samplers.path import Path
@@ -103,49 +103,6 @@ def test_a_transition_costs_its_leapfrogs_and_nothing_more(leapfrogs: int) -> No
     run = anneal(path, Hmc(leapfrogs), AdaptedSteps(), streams("own", 3), 5)
     assert generator.differentiated == 3 * 5 * (1 + leapfrogs * 19)
     assert run.evaluations.tolist() == likelihood.evaluations.tolist() == [5 * (1 + leapfrogs * 19)] * 3
-
-
-def _broken_above(z: Tensor, edge: float) -> Tensor:
-    return torch.where(z > edge, torch.nan, z)
-
-
-def test_what_is_not_finite_is_never_accepted_counted_and_worth_nothing() -> None:
-    edge, sigma2 = 0.8, 0.3
-    generator = Network(lambda z: _broken_above(z, edge), 1, 1)
-    likelihood, _ = simulated(Network(lambda z: z, 1, 1), sigma2, 5)
-    likelihood.generator = generator
-    path = Path(likelihood, sigmoid_schedule(40), torch.ones(1))
-    run = anneal(path, Hmc(2, 0.5), AdaptedSteps(first=0.5, most=1.0), streams("own", 5), 2000)
-    alive = torch.isfinite(run.log_weight)
-    assert torch.isfinite(run.position).all() and (run.position[alive] <= edge).all()
-    assert (run.non_finite > 0).all() and not run.dead.all(dim=1).any()
-    assert torch.equal(run.dead, ~alive)
-    grid = torch.linspace(-8, edge, 20001, dtype=torch.float64)
-    x = likelihood.target.reshape(-1, 1).double()
-    joint = -0.5 * grid**2 - (grid - x) ** 2 / (2 * sigma2) - math.log(2 * math.pi * math.sqrt(sigma2))
-    truth = torch.logsumexp(joint, dim=1) + math.log(float(grid[1] - grid[0]))
-    torch.testing.assert_close(lower_bound(run.log_weight), truth, rtol=0, atol=0.1)
-    check_alive(run)
-
-
-class NanSlope(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: object, z: Tensor) -> Tensor:
-        return z.clone()
-
-    @staticmethod
-    def backward(ctx: object, slope: Tensor) -> Tensor:
-        return slope * torch.nan
-
-
-@pytest.mark.parametrize("net", [lambda z: z * torch.nan, NanSlope.apply], ids=["images", "gradients"])
-def test_where_every_chain_dies_the_images_are_named(net: object) -> None:
-    likelihood, _ = simulated(Network(lambda z: z, 2, 2), SIGMA2, 3)
-    likelihood.generator = Network(net, 2, 2)  # type: ignore[arg-type]  # a lambda or an autograd function
-    run = anneal(Path(likelihood, sigmoid_schedule(5), torch.zeros(2)), Hmc(), AdaptedSteps(), streams("own", 3), 2)
-    assert run.dead.all() and run.acceptance.sum() == 0
-    with pytest.raises(GeneratorError, match=r"every chain died on 3 of 3 images \(indices \[7, 8, 9\]\)"):
-        check_alive(run, torch.tensor([7, 8, 9]))
 
 
 def test_half_a_turn_is_accepted_and_does_not_mix_so_it_is_refused() -> None:
