@@ -37,7 +37,7 @@ class Likelihood:
 
     def rotated(self, rotation: Tensor | None) -> Likelihood:
         """The same likelihood in another frame, counting into the same ``evaluations``."""
-        turned = object.__new__(Likelihood)
+        turned = object.__new__(type(self))
         turned.__dict__.update(self.__dict__)
         turned.rotation = rotation
         return turned
