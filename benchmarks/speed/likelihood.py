@@ -203,7 +203,8 @@ def main() -> None:
         "# Speed of likelihood",
         "",
         f"Written by `benchmarks/speed/likelihood.py`: `{options.model}`, {options.images} images simulated from "
-        f"it with a noise variance of {options.sigma2}, 4 chains each in one batch, one thread, torch {torch.__version__}.",
+        f"it with a noise variance of {options.sigma2}, 4 chains each in one batch, "
+        f"one thread, torch {torch.__version__}.",
         "",
     ]
     print("\n".join(lines))

@@ -80,12 +80,13 @@ def _run(
     ratio = torch.where(torch.isfinite(state.value.ratio), state.value.ratio, -torch.inf)
     state = state._replace(value=state.value._replace(ratio=ratio))
     log_weight = widths[0 if forward else last - 1] * ratio
-    steps = stepping.init(n)
-    acceptance = torch.full((last - 1, n), torch.nan, dtype=torch.float64)
-    sizes = torch.full((last - 1, n), torch.nan, dtype=torch.float64)
-    non_finite = torch.zeros(n, dtype=torch.int64)
-    moved = torch.full((n, chains), last == 1)
-    chance = torch.zeros(n, chains, dtype=torch.float64)
+    device = state.position.device
+    steps = stepping.init(n, device)
+    acceptance = torch.full((last - 1, n), torch.nan, dtype=torch.float64, device=device)
+    sizes = torch.full_like(acceptance, torch.nan)
+    non_finite = torch.zeros(n, dtype=torch.int64, device=device)
+    moved = torch.full((n, chains), last == 1, device=device)
+    chance = torch.zeros(n, chains, dtype=torch.float64, device=device)
     for k, noise in zip(order, noises(streams, chains, dim, len(order)), strict=True):
         size = stepping.size(steps, k / last)
         state, info = sampler.step(path, state, Rung(k, size.reshape(-1, 1, 1)), noise)

@@ -27,8 +27,9 @@ def published_estimate(
 ) -> Estimate:
     """Bounds by the published recipe."""
     before = likelihood.evaluations.clone()
-    schedule = sigmoid_schedule(intervals_for(settings.evaluations, settings.leapfrogs), settings.rad)
-    path = Path(likelihood, schedule, torch.zeros(likelihood.space.dim, dtype=torch.float64))
+    device = likelihood.target.device
+    schedule = sigmoid_schedule(intervals_for(settings.evaluations, settings.leapfrogs), settings.rad).to(device)
+    path = Path(likelihood, schedule, torch.zeros(likelihood.space.dim, dtype=torch.float64, device=device))
     rule = Rule(Hmc(settings.leapfrogs, 0.0), AdaptedSteps.of(settings), settings.chains)
     return estimate_of(both_ways(path, rule, streams, exact), before)
 

@@ -51,6 +51,7 @@ def spectral_schedules(intervals: int, eigenvalues: Tensor, start: float = 0.0) 
     Images of one curvature, as those of one label are, share the work.
     """
     if eigenvalues.dim() == 1:
-        return spectral_schedule(intervals, eigenvalues, start)
-    rows, which = torch.unique(eigenvalues.squeeze(1), dim=0, return_inverse=True)
-    return torch.stack([spectral_schedule(intervals, row, start) for row in rows], dim=1)[:, which]
+        return spectral_schedule(intervals, eigenvalues, start).to(eigenvalues.device)
+    rows, which = torch.unique(eigenvalues.squeeze(1).cpu(), dim=0, return_inverse=True)
+    schedules = torch.stack([spectral_schedule(intervals, row, start) for row in rows], dim=1)
+    return schedules[:, which].to(eigenvalues.device)

@@ -29,7 +29,7 @@ class Steps(NamedTuple):
 class Stepping(Protocol):
     """The rule for step sizes. ``share``: the place on the path, index of the temperature over their number."""
 
-    def init(self, images: int) -> Steps: ...
+    def init(self, images: int, device: torch.device | str = "cpu") -> Steps: ...
 
     def size(self, steps: Steps, share: float) -> Tensor:
         """The step of each image there, [n] float64."""
@@ -61,8 +61,8 @@ class AdaptedSteps:
         s = settings
         return cls(s.step, s.target, s.up, s.down, s.memory, s.shortest, s.longest)
 
-    def init(self, images: int) -> Steps:
-        first = torch.full((images,), self.first, dtype=torch.float64)
+    def init(self, images: int, device: torch.device | str = "cpu") -> Steps:
+        first = torch.full((images,), self.first, dtype=torch.float64, device=device)
         return Steps(first, torch.full_like(first, self.target))
 
     def size(self, steps: Steps, share: float) -> Tensor:
@@ -86,8 +86,8 @@ class TunedSteps:
     rate: float = 0.2
     most: float = 0.9
 
-    def init(self, images: int) -> Steps:
-        first = torch.full((images,), min(self.first, self.most), dtype=torch.float64)
+    def init(self, images: int, device: torch.device | str = "cpu") -> Steps:
+        first = torch.full((images,), min(self.first, self.most), dtype=torch.float64, device=device)
         return Steps(first, torch.full_like(first, self.target))
 
     def size(self, steps: Steps, share: float) -> Tensor:
@@ -122,14 +122,16 @@ class FrozenSteps:
         table = [number(f"{name}_{i:02d}", tuned) for i in range(ENTRIES)]
         return cls(torch.tensor(table, dtype=torch.float64), leapfrogs)
 
-    def init(self, images: int) -> Steps:
-        return Steps(torch.zeros(images, dtype=torch.float64), torch.zeros(images, dtype=torch.float64))
+    def init(self, images: int, device: torch.device | str = "cpu") -> Steps:
+        nothing = torch.zeros(images, dtype=torch.float64, device=device)
+        return Steps(nothing, nothing)
 
     def size(self, steps: Steps, share: float) -> Tensor:
         place = share * (len(self.table) - 1)
         low = min(int(place), len(self.table) - 1)
         high = min(low + 1, len(self.table) - 1)
-        return (self.table[low] + (place - low) * (self.table[high] - self.table[low])).expand_as(steps.size)
+        between = self.table[low] + (place - low) * (self.table[high] - self.table[low])
+        return torch.full_like(steps.size, float(between))
 
     def update(self, steps: Steps, chance: Tensor) -> Steps:
         return steps

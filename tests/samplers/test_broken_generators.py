@@ -120,7 +120,7 @@ def test_a_jacobian_that_is_not_finite_concerns_its_image_alone() -> None:
 
     def run(label: list[int]) -> Estimate:
         likelihood = Likelihood(torn, made.image, SIGMA2, torch.tensor(label))
-        sampler = Laplace(600, pilot_least=100)
+        sampler = Laplace(300, pilot_least=60)
         return sampler.estimate(likelihood, fixed.curve, fixed.numbers, streams("own", 4), exactly(made))
 
     sound, torn_one = run([0, 0, 0, 0]), run([0, 1, 0, 0])

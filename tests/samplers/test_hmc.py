@@ -152,10 +152,10 @@ def test_adapted_steps_follow_each_images_own_acceptance() -> None:
 
 
 def test_tuned_steps_come_to_the_acceptance_they_aim_at() -> None:
-    generator = linear(16, 128)
+    generator = linear(16, 128, condition=30.0)
     likelihood, made = simulated(generator, 0.01, 8)
     curve = model_curvature(generator, made.u, 0.01)
-    sampler, rule = PriorPath(1000), TunedSteps(target=0.9)
+    sampler, rule = PriorPath(700), TunedSteps(target=0.9)
     run = anneal(prior_path(sampler, likelihood, curve), transition(sampler), rule, streams("own", 8), 4)
     assert run.acceptance[:, 50:].mean() == pytest.approx(0.9, abs=0.02)
     assert torch.equal(run.steps, run.steps[:1].expand(8, -1))  # one for all images

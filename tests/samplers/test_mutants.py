@@ -61,5 +61,5 @@ def _mutated(target: Target, old: str, new: str) -> Callable[..., object]:
 def test_a_wrong_estimator_is_found_out(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     target, old, new = MUTANTS[mutant]
     monkeypatch.setattr(*target, _mutated(target, old, new))
-    found = [bias for start in ("prior", "laplace") for bias in biases(start, 0.7, images=150, chains=100)]
+    found = [bias for start in ("prior", "laplace") for bias in biases(start, 0.7, images=200, chains=75)]
     assert max(abs(bias.off) for bias in found) > CAUGHT

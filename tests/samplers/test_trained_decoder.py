@@ -67,7 +67,7 @@ def test_the_reference_interval_lies_within_the_bounds_on_simulated_images(
     ours = float((found.upper - found.lower).std()) / 32**0.5
     noise = 2 * (theirs**2 + ours**2) ** 0.5
     assert float(found.lower.mean()) - noise < low and high < float(found.upper.mean()) + noise
-    assert noise < 0.2 and (found.upper - found.lower).mean() < 1
+    assert noise < 0.3 and (found.upper - found.lower).mean() < 1
 
 
 def test_the_mean_over_test_images_is_the_reference_one(
