@@ -97,7 +97,7 @@ class Tuning(Request):
     curvature: Curvature | None
     dim: int
     labels: int
-    images: int = 4
+    images: int = 8
     block: int = 1
 
     def __post_init__(self) -> None:

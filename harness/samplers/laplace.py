@@ -45,8 +45,8 @@ class Laplace:
     acceptance: float = option(0.8, "acceptance that tuning of the steps aims at")
     pilot: float = option(0.25, "share of the evaluations for the pilot")
     pilot_least: int = option(300, "evaluations per chain of the pilot, at least")
-    b0: tuple[float, ...] = option((0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
-    share: float = option(0.9, "of the start in the mixture of weights; the pilot has the rest")
+    b0: tuple[float, ...] = option((0.01, 0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
+    share: tuple[float, ...] = option((0.9, 0.99), "of the start in the mixture of weights, chosen likewise")
     blend: float = option(0.2, "share of the model's mean curvature in each image's own")
     polish: int = option(3, "Levenberg-Marquardt steps")
 
@@ -57,11 +57,11 @@ class Laplace:
         check_share("acceptance", self.acceptance)
         check_share("pilot", self.pilot)
         check_evaluations(self.pilot_least, self.leapfrogs)
-        check_share("share", self.share)
-        for b0 in self.b0:
-            check_share("b0", b0)
-        if not self.b0:
-            raise UsageError("b0 is empty; tuning needs a temperature to choose from, e.g. b0=[0.1]")
+        for name, choices, example in (("b0", self.b0, 0.1), ("share", self.share, 0.9)):
+            for value in choices:
+                check_share(name, value)
+            if not choices:
+                raise UsageError(f"{name} is empty; tuning needs a value to choose from, e.g. {name}=[{example}]")
         if not 0 <= self.blend <= 1:
             raise UsageError(f"blend is {self.blend}; a share lies between 0 and 1")
         if self.polish < 0:
@@ -108,7 +108,7 @@ class Laplace:
         return images * (self.chains * steps + start + 3 * len(self.b0) * measured)
 
     def tune(self, likelihood: Likelihood, curve: Curvature | None, streams: Streams, exact: Exact) -> dict[str, float]:
-        """``prior_step_00`` ..., ``b0`` and ``laplace_step_00`` ...: those with the least mean gap."""
+        """``prior_step_00`` ..., ``b0``, ``share`` and ``laplace_step_00`` ...: those with the least mean gap."""
         from preimage.harness.samplers.laplace_annealing import tune_laplace
 
         return tune_laplace(self, likelihood, curve, streams, exact)

@@ -49,9 +49,10 @@ def tune_laplace(
         run = check_alive(anneal(path, transition(settings), rule, streams, settings.chains))
         choice = {"b0": b0} | named("laplace_step", smoothed(run.steps[0]))
         runs = measured(settings, likelihood, start, choice, streams, exact)
-        lower, upper = bounds(runs, start.pilot, settings.share)
-        gap = math.inf if upper is None else float((upper - lower).mean())
-        choices.append((gap if math.isfinite(gap) else math.inf, choice))
+        for share in settings.share:
+            lower, upper = bounds(runs, start.pilot, share)
+            gap = math.inf if upper is None else float((upper - lower).mean())
+            choices.append((gap if math.isfinite(gap) else math.inf, choice | {"share": share}))
     return tuned | min(choices, key=lambda choice: choice[0])[1]
 
 
@@ -67,7 +68,7 @@ def laplace_estimate(
     before = likelihood.evaluations.clone()
     start = start_of(settings, likelihood, curve, tuned, streams, exact)
     runs = measured(settings, likelihood, start, tuned, streams, exact)
-    (lower, upper), run = bounds(runs, start.pilot, settings.share), runs.forward
+    (lower, upper), run = bounds(runs, start.pilot, number("share", tuned)), runs.forward
     (u, joint), (pilot_u, pilot_joint) = runs.last(), start.pilot.last()
     best = torch.cat([joint, pilot_joint], dim=1).argmax(dim=1)
     return Estimate(

@@ -151,6 +151,6 @@ def test_a_start_that_no_chain_leaves_costs_the_mixture_its_share_and_no_error()
     found = sampler.estimate(likelihood, fixed.curve, fixed.numbers, streams("own", 2))
     assert found.dead.tolist() == [4, 4] and (found.log_weight == -math.inf).all()
     assert found.pilot_log_weight is not None
-    torch.testing.assert_close(found.lower, lower_bound(found.pilot_log_weight) + math.log1p(-sampler.share))
+    torch.testing.assert_close(found.lower, lower_bound(found.pilot_log_weight) + math.log1p(-fixed.numbers["share"]))
     assert torch.isfinite(found.code).all()
     assert (found.lower - whole.log_density(made.image, SIGMA2)).abs().max() < 6

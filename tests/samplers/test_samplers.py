@@ -180,6 +180,7 @@ def test_tuning_costs_what_was_said_and_gives_numbers_by_name(name: str) -> None
     assert all(type(value) is float for value in found.values())
     assert [key for key in found if key.startswith("prior_step")] == [f"prior_step_{i:02d}" for i in range(33)]
     assert found.get("b0") in ((0.1, 0.5) if name == "laplace" else (None,))
+    assert found.get("share") in ((0.9, 0.99) if name == "laplace" else (None,))
 
 
 def test_the_published_sampler_needs_nothing_and_tunes_nothing() -> None:
@@ -220,7 +221,8 @@ def test_each_label_has_its_own_curvature() -> None:
         *[(lambda s=s: s(acceptance=1.0), "acceptance is 1.0; it must be above 0") for s in (PriorPath, Laplace)],
         (lambda: Laplace(b0=(0.1, 1.0)), "b0 is 1.0; it must be above 0"),
         (lambda: Laplace(b0=()), "b0 is empty"),
-        (lambda: Laplace(share=0.0), "share is 0.0; it must be above 0"),
+        (lambda: Laplace(share=(0.0,)), "share is 0.0; it must be above 0"),
+        (lambda: Laplace(share=()), r"share is empty; .*share=\[0.9\]"),
         (lambda: Laplace(pilot=math.nan), "pilot is nan"),
         (lambda: Laplace(pilot_least=1), "evaluations is 1"),
         (lambda: Laplace(blend=1.5), "blend is 1.5"),
