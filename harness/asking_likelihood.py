@@ -39,7 +39,7 @@ class AnnealingOptions(SearchOptions):
         (), "noise variance per pixel, images in [0, 1]; several: each by itself; not set: the training images' error"
     )
     noise_images: int = option(128, "training images that are recovered for sigma2, the first so many")
-    tuning_images: int = option(8, "simulated images that the sampler's steps are tuned on")
+    tuning_images: int = option(4, "simulated images that the sampler's steps are tuned on")
     annealed_block: int = option(16, "images annealed together; part of a likelihood's identity")
 
     def __post_init__(self) -> None:

@@ -97,7 +97,7 @@ class Tuning(Request):
     curvature: Curvature | None
     dim: int
     labels: int
-    images: int = 8
+    images: int = 4
     block: int = 1
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ class Laplace:
     acceptance: float = option(0.8, "acceptance that tuning of the steps aims at")
     pilot: float = option(0.25, "share of the evaluations for the pilot")
     pilot_least: int = option(300, "evaluations per chain of the pilot, at least")
-    b0: tuple[float, ...] = option((0.01, 0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
+    b0: tuple[float, ...] = option((0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
     share: tuple[float, ...] = option((0.9, 0.99), "of the start in the mixture of weights, chosen likewise")
     blend: float = option(0.2, "share of the model's mean curvature in each image's own")
     polish: int = option(3, "Levenberg-Marquardt steps")
