@@ -1,144 +1,178 @@
-"""BDMC gaps of the three samplers at equal gradient evaluations, on images simulated from each model.
+"""BDMC gaps of the samplers at equal gradient evaluations, on images simulated from each model: a plug-in and a table.
 
-    python -m preimage.benchmarks.likelihood_study [--model fashion-cgan] [--images 16] [--seeds 3] [--decoder DIR]
+The benchmark ``bdmc-gap`` measures the gap alone, so studies are runs like any other: planned, sharded, resumed, stored.
 
-Prints one line per model, budget, sampler and seed: mean gap with standard error, median, 90th percentile, largest.
-``--decoder``: a folder with decoder.npz, an MNIST decoder (fully connected, ELU, sigmoid) that has no card.
+    preimage run -b bdmc-gap --plugin benchmarks/likelihood_study.py -m fashion-dcgan --db study.db \\
+        --set sampler=prior-path --set sampler.evaluations=1000 --set simulated=16 --seed 1
+    python -m preimage.benchmarks.likelihood_study study.db [--write docs/likelihood.md]
+
+The second prints what every such run in the database has measured: all images of all seeds of a model, sampler and
+number of evaluations in one line, beside the ``published`` sampler with as many. ``--write`` puts the table into a page
+between its two marks.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import time
-from collections.abc import Callable
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
+from preimage.benchmarks.likelihood import LikelihoodOptions
+from preimage.harness.asking_likelihood import likelihood_of_simulated, noises_of
+from preimage.harness.benchmark import Ask, Data, MetricInfo, Model, Score
+from preimage.harness.hooks import Register, hookimpl
+from preimage.harness.rows import Rows
 
-from preimage.harness.cards import ImageSpec
-from preimage.harness.generator import Generator, LatentSpace, prepare
-from preimage.harness.plugins import Registry, Sources
-from preimage.harness.priors import StandardNormal
-from preimage.harness.samplers.bounds import Gap, gap_of
-from preimage.harness.samplers.curvature import Curvature, chart_metric, curvature_of
-from preimage.harness.samplers.interface import Estimate, Exact, Sampler
-from preimage.harness.samplers.laplace import Laplace
-from preimage.harness.samplers.likelihood import Likelihood
-from preimage.harness.samplers.prior_path import PriorPath
-from preimage.harness.samplers.published import Published
-from preimage.harness.samplers.simulate import simulate
-from preimage.harness.samplers.stepping import ENTRIES
-from preimage.harness.streams import Streams, seed_of
-from preimage.harness.world import World
+if TYPE_CHECKING:
+    from preimage.harness.rows import Floats
 
-MODELS = ("fashion-cgan", "fashion-dcgan", "fashion-cvae", "fashion-glo-8192")
-SIGMA2 = {"fashion-cgan": 0.015, "fashion-dcgan": 0.01, "fashion-cvae": 0.015, "fashion-glo-8192": 0.01}
-"""Of the order of their recovery errors on training images."""
-DRAWS = 64
-SAMPLERS: dict[str, Callable[[int], Sampler]] = {"published": Published, "prior-path": PriorPath, "laplace": Laplace}
+NAME = "bdmc-gap"
+MARKS = ("<!-- study -->", "<!-- end of study -->")
 
 
-class Decoder(Generator):
-    """``sigmoid(W2 elu(W1 elu(W0 z)))``: a decoder that is given as its three layers."""
+class GapBenchmark:
+    """How far a sampler's bounds of log p(x) lie apart on images that were drawn from the model, noise and all."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        with np.load(folder / "decoder.npz") as file:
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files if name[0] in "Wb"}
-            self.sigma2 = float(file["sigma2"])
-        self.layers = torch.nn.ModuleList()
-        for i in range(3):
-            layer = torch.nn.Linear(arrays[f"W{i}"].shape[1], arrays[f"W{i}"].shape[0])
-            layer.load_state_dict({"weight": arrays[f"W{i}"], "bias": arrays[f"b{i}"]})
-            self.layers.append(layer)
-        self.spaces = {"z": LatentSpace("z", arrays["W0"].shape[1], StandardNormal())}
-        self.image, self.num_classes = ImageSpec(1, 28, 28), 0
+    name = NAME
+    version = 1
+    question = "How far from the truth is this sampler on this model?"
+    options = LikelihoodOptions
+    metrics: ClassVar[Mapping[str, MetricInfo]] = {
+        "bdmc_gap": MetricInfo("nats", "lower", "mean over simulated images of upper minus lower bound"),
+        "bdmc_gap_median": MetricInfo("nats", "lower", "median over simulated images of the gap"),
+    }
 
-    def decode(self, code: Tensor, label: Tensor | None = None, *, space: str = "z") -> Tensor:
-        first, second, last = self.layers
-        hidden = torch.nn.functional.elu(second(torch.nn.functional.elu(first(code))))
-        return torch.sigmoid(last(hidden)).reshape(-1, *self.image)
+    def requests(self, model: Model, data: Data, options: LikelihoodOptions) -> dict[str, Ask]:
+        """Simulated images, under each noise."""
+        return {
+            f"simulated{suffix}": likelihood_of_simulated(model, options, noise, options.simulated)
+            for suffix, noise in noises_of(model, data, options).items()
+        }
 
+    def summarise(self, rows: Mapping[str, Rows], options: LikelihoodOptions) -> list[Score]:
+        """Mean and median."""
+        from preimage.harness import statistics
+        from preimage.harness.likelihood_scores import by_noise
 
-class Case(NamedTuple):
-    """Simulated images of a model, its curvature, what was tuned for it, and where the images come from."""
-
-    likelihood: Likelihood
-    exact: Tensor
-    curve: Curvature
-    tuned: dict[str, float]
-
-
-def prepare_case(generator: Generator, sigma2: float, images: int, seed: int, budget: int) -> Case:
-    """Metric and steps from streams of their own, then the images to be measured."""
-
-    def drawn(name: str, count: int) -> tuple[Likelihood, Tensor, Tensor | None]:
-        streams = Streams([seed_of(seed, name, i) for i in range(count)])
-        label = streams.integers(generator.num_classes) if generator.num_classes else None
-        made = simulate(generator, streams, sigma2, label)
-        return Likelihood(generator, made.image, sigma2, label), made.u, label
-
-    _, u, label = drawn("metric", DRAWS)
-    matrix = chart_metric(generator, u, label).matrix
-    curve = curvature_of(matrix.unsqueeze(0), math.prod(generator.image), sigma2)
-    tuning, codes, _ = drawn("tuning", 8)
-    chains, back = (Streams([seed_of(seed, name, i) for i in range(8)]) for name in ("tuning chains", "tuning back"))
-    tuned = Laplace(budget).tune(tuning, curve, chains, Exact(codes, back))
-    measured, exact, _ = drawn("images", images)
-    return Case(measured, exact, curve, tuned)
+        scores = []
+        for suffix, found in by_noise(rows).items():
+            gap = found["simulated"]["gap"]
+            scores += [
+                Score(f"bdmc_gap{suffix}", statistics.mean(gap)),
+                Score(f"bdmc_gap_median{suffix}", statistics.median(gap)),
+            ]
+        return scores
 
 
-def estimate(sampler: str, case: Case, budget: int, seed: int) -> Estimate:
-    """Both bounds of the images of a case."""
-    streams = Streams([seed_of(seed, "chains", sampler, i) for i in range(len(case.likelihood))])
-    back = Streams([seed_of(seed, "reverse chains", sampler, i) for i in range(len(case.likelihood))])
-    made = SAMPLERS[sampler](budget)
-    return made.estimate(case.likelihood, case.curve, case.tuned, streams, Exact(case.exact, back))
+@hookimpl
+def register_benchmarks(register: Register) -> None:
+    register(GapBenchmark())
 
 
-def line(name: str, budget: int, sampler: str, seed: int, found: Estimate, seconds: float) -> str:
-    assert found.upper is not None  # exact codes were given
-    gap: Gap = gap_of(found.lower, found.upper)
-    acceptance = float(found.acceptance.mean())
-    spent = int(found.evaluations[0]) / found.log_weight.shape[1]
-    return (
-        f"{name:18} {budget:5} {sampler:10} seed {seed} gap {gap.mean:8.2f} +- {gap.error:6.2f} "
-        f"median {gap.median:8.2f} 90% {gap.tenth:8.2f} max {gap.largest:8.2f} lower {float(found.lower.mean()):9.2f} "
-        f"upper {float(found.upper.mean()):9.2f} acceptance {acceptance:.2f} spent {spent:6.0f} {seconds:6.1f} s"
-    )
+class Place(NamedTuple):
+    """One line of the table: a model, the gradient evaluations of a chain, a sampler."""
+
+    model: str
+    evaluations: int
+    sampler: str
+
+
+class Found(NamedTuple):
+    """What was measured at a place: gaps of all images [n], noise variances and seeds of the runs."""
+
+    gaps: Floats
+    sigma2: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+
+def measured(database: Path) -> dict[Place, Found]:
+    """Every run of the benchmark that the database holds; samplers with other settings of their own are told apart."""
+    import numpy as np
+
+    from preimage.harness.results import Results
+
+    runs: dict[Place, list[tuple[Floats, float, int]]] = {}
+    with Results(database) as results:
+        for evaluation in results.evaluations():
+            if evaluation.benchmark != NAME or evaluation.status != "ok":
+                continue
+            settings = dict(evaluation.options["sampler"])
+            sampler, evaluations = settings.pop("name"), settings.pop("evaluations")
+            changed = _changed(sampler, settings)
+            for ask in evaluation.asks:
+                rows = results.rows(ask.request, ask.count)
+                place = Place(evaluation.model, evaluations, sampler + changed)
+                run = (rows["gap"], float(rows["sigma2"][0]), int(evaluation.options["seed"]))
+                runs.setdefault(place, []).append(run)
+    return {
+        place: Found(
+            np.concatenate([gaps for gaps, _, _ in of]),
+            tuple(sorted({sigma2 for _, sigma2, _ in of})),
+            tuple(sorted({seed for _, _, seed in of})),
+        )
+        for place, of in runs.items()
+    }
+
+
+def _changed(sampler: str, settings: Mapping[str, object]) -> str:
+    """The settings that are not a sampler's own defaults, in brackets."""
+    from preimage.harness.options import plain_options
+    from preimage.harness.plugins import Registry
+
+    default = plain_options(Registry().samplers[sampler]())
+    other = {name: value for name, value in settings.items() if default[name] != value}
+    return f" {json.dumps(other)}" if other else ""
+
+
+def table(found: Mapping[Place, Found]) -> str:
+    """The table in Markdown, models in order, published first."""
+    import numpy as np
+
+    lines = [
+        "| model (sigma2) | evaluations | sampler | images, seeds | mean gap | median | 90 % | of published |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    order = ("published", "prior-path", "laplace")
+    for place in sorted(found, key=lambda p: (p.model, p.evaluations, order.index(p.sampler.split()[0]), p.sampler)):
+        here = found[place]
+        published = found.get(place._replace(sampler="published"))
+        gaps = here.gaps
+        error = gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else float("nan")
+        share = "" if published is None or published is here else _share(gaps.mean() / published.gaps.mean())
+        sigma2 = ", ".join(sorted({f"{value:.4f}" for value in here.sigma2}))
+        lines.append(
+            f"| {place.model} ({sigma2}) | {place.evaluations:,} | {place.sampler} | {len(gaps)}, {len(here.seeds)} "
+            f"| {gaps.mean():.2f} ± {error:.2f} | {np.median(gaps):.2f} | {np.quantile(gaps, 0.9):.2f} | {share} |"
+        )
+    return "\n".join(lines)
+
+
+def _share(ratio: float) -> str:
+    return f"1/{1 / ratio:.0f}" if 0 < ratio < 1 else f"{ratio:.2f}"
+
+
+def written(page: str, text: str) -> str:
+    """The page with the text between the marks, which it must have. Raises UsageError where it has not."""
+    from preimage.harness.errors import UsageError
+
+    before, first, rest = page.partition(MARKS[0])
+    _, second, after = rest.partition(MARKS[1])
+    if not (first and second):
+        raise UsageError(f"the page has no {MARKS[0]} ... {MARKS[1]}: add both where the table belongs")
+    return f"{before}{first}\n\n{text}\n\n{second}{after}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", action="append", help="a model by name; more than once for several")
-    parser.add_argument("--decoder", type=Path, help="a folder with decoder.npz")
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budget", type=int, action="append", help="gradient evaluations per chain")
-    parser.add_argument("--sampler", action="append", help="published, prior-path, laplace")
+    parser = argparse.ArgumentParser(description="BDMC gaps that runs of the benchmark bdmc-gap have measured.")
+    parser.add_argument("database", type=Path)
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page, between its marks")
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    world = World(Registry(Sources()))
-    cases: list[tuple[str, Generator, float]] = []
-    if given.decoder:
-        decoder = Decoder(given.decoder)
-        cases.append((given.decoder.name, prepare(decoder), decoder.sigma2))
-    names = given.model or ([] if given.decoder else MODELS)
-    cases += [(name, prepare(world.generator(name)), SIGMA2.get(name, 0.01)) for name in names]
-    for name, generator, sigma2 in cases:
-        for seed in range(given.seeds):
-            for budget in given.budget or (1000, 2500):
-                case = prepare_case(generator, sigma2, given.images, seed, budget)
-                steps = [round(case.tuned[f"{path}_step_{ENTRIES - 1}"], 2) for path in ("prior", "laplace")]
-                print(f"{name}: b0 {case.tuned['b0']}, last steps {steps}", flush=True)
-                for sampler in given.sampler or SAMPLERS:
-                    began = time.perf_counter()
-                    found = estimate(sampler, case, budget, seed)
-                    print(line(name, budget, sampler, seed, found, time.perf_counter() - began), flush=True)
+    text = table(measured(given.database))
+    print(text)
+    if given.write is not None:
+        given.write.write_text(written(given.write.read_text(), text))
 
 
 if __name__ == "__main__":
