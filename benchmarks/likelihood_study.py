@@ -1,6 +1,6 @@
 """BDMC gaps of the samplers at equal gradient evaluations, on images simulated from each model: a plug-in and a table.
 
-The benchmark ``bdmc-gap`` measures the gap alone, so studies are runs like any other: planned, sharded, resumed, stored.
+The benchmark ``bdmc-gap`` measures the gap alone, so a study is runs like any other: planned, sharded, stored.
 
     preimage run -b bdmc-gap --plugin benchmarks/likelihood_study.py -m fashion-dcgan --db study.db \\
         --set sampler=prior-path --set sampler.evaluations=1000 --set simulated=16 --seed 1
