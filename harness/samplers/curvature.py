@@ -11,7 +11,7 @@ from preimage.harness.distances import SquaredL2
 from preimage.harness.errors import NotFiniteJacobian
 from preimage.harness.generator import Generator, LatentSpace
 from preimage.harness.priors import StandardNormal
-from preimage.harness.samplers.charts import Chart, chart_of
+from preimage.harness.samplers.charts import Chart, PlainChart, chart_of
 from preimage.harness.samplers.likelihood import Likelihood
 from preimage.harness.solvers.metric import Metric, measure_metric
 
@@ -34,12 +34,13 @@ class Curvature(NamedTuple):
 
 
 class Charted(Generator):
-    """A generator read in a chart's coordinates, as the space ``u``."""
+    """A generator read in a chart's coordinates, as the space ``u`` under the chart's law."""
 
     def __init__(self, generator: Generator, space: LatentSpace, chart: Chart) -> None:
         super().__init__()
         self.generator, self.latent, self.chart = generator, space, chart
-        self.spaces = {"u": LatentSpace("u", space.dim, StandardNormal())}
+        law = chart.prior if isinstance(chart, PlainChart) else StandardNormal()
+        self.spaces = {"u": LatentSpace("u", space.dim, law)}
         self.image, self.num_classes = generator.image, generator.num_classes
 
     def decode(self, code: Tensor, label: Tensor | None = None, *, space: str = "u") -> Tensor:

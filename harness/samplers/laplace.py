@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -17,38 +18,37 @@ if TYPE_CHECKING:
     from preimage.harness.samplers.likelihood import Likelihood
     from preimage.harness.streams import Streams
 
-DAMPINGS = (0.0, 1e-3, 1e-2, 0.1)
-"""Tried side by side in a Levenberg-Marquardt step, as shares of the largest eigenvalue."""
-
 
 class Budget(NamedTuple):
-    """What the evaluations of a chain go to: pilot and measured chains, each per chain; Jacobians and the polish per
-    image."""
+    """What the evaluations of a chain go to: pilot and measured chains, each per chain; the search for the best code
+    and the Jacobian there, per image."""
 
     pilot: int
     measured: int
-    polish: int
+    search: int
 
 
 @dataclass(frozen=True)
 class Laplace:
-    """A prior-path pilot finds u*, Levenberg-Marquardt polishes it; the measured chains start from the tempered Laplace
-    law there, in the image's own curvature. The bounds are those of a fixed mixture of both runs' weights.
+    """L-BFGS from the ends of a prior-path pilot, and from the prior under noise that cools down, finds u*; measured
+    chains start from the tempered Laplace law there, in the image's own curvature. The bounds are those of a fixed
+    mixture of both runs' weights.
     """
 
     name: ClassVar[str] = "laplace"
 
-    evaluations: int = option(2500, "gradient evaluations per chain, pilot and Jacobians included")
+    evaluations: int = option(2500, "gradient evaluations per chain, pilot and search included")
     chains: int = option(4, "chains per image")
     leapfrogs: int = option(2, "leapfrog steps per transition")
     persistence: float = option(0.7, "share of the momentum that the next transition keeps, 0 to below 1")
     acceptance: float = option(0.8, "acceptance that tuning of the steps aims at")
     pilot: float = option(0.25, "share of the evaluations for the pilot")
     pilot_least: int = option(300, "evaluations per chain of the pilot, at least")
-    b0: tuple[float, ...] = option((0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
+    b0: tuple[float, ...] = option((0.02, 0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
     share: tuple[float, ...] = option((0.9, 0.99), "of the start in the mixture of weights, chosen likewise")
     blend: float = option(0.2, "share of the model's mean curvature in each image's own")
-    polish: int = option(3, "Levenberg-Marquardt steps")
+    search: float = option(0.16, "share of the evaluations for descents to the best code")
+    heats: tuple[float, ...] = option((30.0, 5.0, 1.0), "noise variances over sigma2 of the descents from a prior draw")
 
     def __post_init__(self) -> None:
         check_chains(self.chains)
@@ -56,6 +56,7 @@ class Laplace:
         check_evaluations(self.evaluations, self.leapfrogs)
         check_share("acceptance", self.acceptance)
         check_share("pilot", self.pilot)
+        check_share("search", self.search)
         check_evaluations(self.pilot_least, self.leapfrogs)
         for name, choices, example in (("b0", self.b0, 0.1), ("share", self.share, 0.9)):
             for value in choices:
@@ -64,8 +65,8 @@ class Laplace:
                 raise UsageError(f"{name} is empty; tuning needs a value to choose from, e.g. {name}=[{example}]")
         if not 0 <= self.blend <= 1:
             raise UsageError(f"blend is {self.blend}; a share lies between 0 and 1")
-        if self.polish < 0:
-            raise UsageError(f"polish is {self.polish}; a number of steps is 0 or more")
+        if any(not 0 < heat < math.inf for heat in self.heats):
+            raise UsageError(f"heats are {list(self.heats)}; each multiplies sigma2, e.g. heats=[30, 5, 1]")
 
     @property
     def needs_curvature(self) -> bool:
@@ -82,29 +83,34 @@ class Laplace:
         spent = max(self.pilot_least, round(self.pilot * self.evaluations))
         return PriorPath(spent, self.chains, self.leapfrogs, self.persistence, self.acceptance)
 
+    @property
+    def descent(self) -> int:
+        """Evaluations of one descent; each chain has one from its pilot's end and one under each heat."""
+        return max(1, round(self.search * self.evaluations / (1 + len(self.heats))))
+
     def budget(self, dim: int) -> Budget:
         """How the evaluations are shared out. Raises UsageError where too few are left for the measured chains."""
         pilot = self.pilot_sampler().evaluations
-        polish = (self.polish + 1) * dim + self.polish * (1 + len(DAMPINGS))
-        left = self.evaluations - pilot - -(-polish // self.chains)
+        search = self.chains * (self.descent * (1 + len(self.heats)) + (2 if self.heats else 1)) + dim
+        left = self.evaluations - pilot - -(-search // self.chains)
         if left < 1 + self.leapfrogs:
             raise UsageError(
-                f"{self.evaluations} evaluations per chain leave {left} after the pilot ({pilot}) and the "
-                f"Jacobians ({polish} per image). Raise evaluations, or take the sampler prior-path"
+                f"{self.evaluations} evaluations per chain leave {left} after the pilot ({pilot}) and the search for "
+                f"the best code ({search} per image). Raise evaluations, or take the sampler prior-path"
             )
-        return Budget(pilot, left, polish)
+        return Budget(pilot, left, search)
 
     def cost(self, dim: int, upper: bool = False) -> int:
         """Exact generator evaluations of one image, all chains; of both bounds where ``upper``."""
         budget = self.budget(dim)
         chains = self.pilot_sampler().cost(dim) + self.chains * chain_cost(budget.measured, self.leapfrogs)
-        return budget.polish + chains * (2 if upper else 1)
+        return budget.search + chains * (2 if upper else 1)
 
     def tuning_cost(self, dim: int, images: int) -> int:
         """Steps of the prior path; the starts with both bounds of their pilot; three runs for each ``b0``."""
         budget, steps = self.budget(dim), chain_cost(self.evaluations, self.leapfrogs)
         measured = self.chains * chain_cost(budget.measured, self.leapfrogs)
-        start = self.pilot_sampler().cost(dim, upper=True) + budget.polish
+        start = self.pilot_sampler().cost(dim, upper=True) + budget.search
         return images * (self.chains * steps + start + 3 * len(self.b0) * measured)
 
     def tune(self, likelihood: Likelihood, curve: Curvature | None, streams: Streams, exact: Exact) -> dict[str, float]:

@@ -12,11 +12,12 @@ from torch import Tensor
 from preimage.harness.samplers.anneal import anneal, check_alive
 from preimage.harness.samplers.bounds import effective_chains, mixed
 from preimage.harness.samplers.curvature import Curvature, blended, image_curvature
-from preimage.harness.samplers.estimating import Both, Rule, best_code, both_ways, in_shares
+from preimage.harness.samplers.descent import Descents, best_mode
+from preimage.harness.samplers.estimating import Both, Rule, both_ways, in_shares
 from preimage.harness.samplers.hmc import Hmc
 from preimage.harness.samplers.interface import Estimate, Exact
 from preimage.harness.samplers.laplace import Laplace
-from preimage.harness.samplers.laplace_start import laplace_path, polish
+from preimage.harness.samplers.laplace_start import laplace_path
 from preimage.harness.samplers.likelihood import Likelihood
 from preimage.harness.samplers.prior_annealing import prior_runs, required, tune_prior
 from preimage.harness.samplers.prior_path import PriorPath
@@ -101,7 +102,9 @@ def start_of(
     model = required(curve, settings.name)
     pilot = prior_runs(settings.pilot_sampler(), likelihood, model, tuned, streams, exact)
     check_alive(pilot.forward)
-    u = polish(likelihood, best_code(pilot), model, settings.polish)
+    (ends, _), dim = pilot.last(), likelihood.space.dim
+    fresh = likelihood.chart.draw(streams, settings.chains, dim)
+    u = best_mode(likelihood, model, ends, fresh, Descents(settings.descent, settings.heats))
     return Start(u, blended(image_curvature(likelihood, u, model), model, settings.blend), pilot)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preimage.harness.errors import GeneratorError, UsageError
 from preimage.harness.generator import Generator, check_images
-from preimage.harness.samplers.charts import NormalChart, chart_of
+from preimage.harness.samplers.charts import PlainChart, chart_of
 
 
 class Likelihood:
@@ -69,7 +69,7 @@ class Likelihood:
     def log_prior(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """The chart's log density at positions, [n, chains] float64, and its gradient in the frame."""
         n, chains, dim = position.shape
-        if isinstance(self.chart, NormalChart):  # N(0, I) looks the same in every frame
+        if not isinstance(self.chart, PlainChart):  # N(0, I) looks the same in every frame
             density, gradient = self.chart.log_prior(position.reshape(n * chains, dim))
             return density.reshape(n, chains), gradient.reshape(n, chains, dim)
         density, gradient = self.chart.log_prior(self.to_chart(position).reshape(n * chains, dim))

@@ -7,9 +7,10 @@ import torch
 from exact_models import biases, linear, model_curvature, simulated, streams, tuned
 
 from preimage.harness.samplers.curvature import image_curvature
+from preimage.harness.samplers.descent import descend
 from preimage.harness.samplers.interface import Exact, Sampler
 from preimage.harness.samplers.laplace import Laplace
-from preimage.harness.samplers.laplace_start import laplace_path, polish
+from preimage.harness.samplers.laplace_start import laplace_path
 from preimage.harness.samplers.likelihood import Likelihood
 from preimage.harness.samplers.prior_path import PriorPath
 from preimage.harness.samplers.simulate import simulate
@@ -50,7 +51,7 @@ def test_the_laplace_start_is_the_tempered_posterior_where_the_model_is_linear()
     generator, b0 = linear(6, 32), 0.05
     likelihood, made = simulated(generator, SIGMA2, 4)
     model = model_curvature(generator, made.u, SIGMA2)
-    u = polish(likelihood, made.u + 0.5, model, 2)
+    u = descend(likelihood, model, made.u.unsqueeze(1) + 0.5, 40).squeeze(1)
     mode, _ = generator.tempered(made.image, SIGMA2, 1.0)
     torch.testing.assert_close(u.double(), mode, rtol=0, atol=1e-3)
     path = laplace_path(likelihood, u, image_curvature(likelihood, u, model), b0, 10)

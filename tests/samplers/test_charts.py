@@ -116,6 +116,17 @@ def test_the_slope_of_a_foreign_prior_is_autograds() -> None:
     np.testing.assert_allclose(density.numpy(), stats.norm(1.5).logpdf(numbers(5, 2).numpy()).sum(axis=1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("prior", [StandardNormal(), Shifted()], ids=lambda p: type(p).__name__)
+def test_a_prior_is_the_same_in_every_frame(prior: Prior) -> None:
+    likelihood, _ = simulated(Network(_bend, 2, 3, prior), 0.1, 4)
+    turned = likelihood.rotated(torch.tensor([[0.8, -0.6], [0.6, 0.8]]))
+    u = numbers(4, 5, 2)
+    density, slope = likelihood.log_prior(u)
+    found, found_slope = turned.log_prior(turned.to_frame(u))
+    torch.testing.assert_close(found, density, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(turned.to_chart(found_slope), slope, rtol=1e-5, atol=1e-5)
+
+
 def test_a_space_without_a_density_is_refused() -> None:
     with pytest.raises(Refused, match=r"space 'w' has no prior.*--set space=z"):
         chart_of(LatentSpace("w", 3, None))
