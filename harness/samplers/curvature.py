@@ -52,7 +52,9 @@ def chart_metric(generator: Generator, u: Tensor, label: Tensor | None = None, *
     """``A``, the mean of ``J^T J / D`` over draws u [m, dim] of the chart's law, in its coordinates; dim evaluations a
     draw. Raises NotFiniteJacobian."""
     latent = generator.space(space)
-    return measure_metric(Charted(generator, latent, chart_of(latent)), SquaredL2(), u, label, space="u")
+    return measure_metric(
+        Charted(generator, latent, chart_of(latent)), SquaredL2(), u, label, space="u", who=type(generator).__name__
+    )
 
 
 def curvature_of(matrices: Tensor, pixels: int, sigma2: float, which: Tensor | None = None) -> Curvature:

@@ -49,6 +49,7 @@ def measure_metric(
     space: str = "z",
     operator: Callable[[Tensor], Tensor] | None = None,
     width: int = 128,
+    who: str | None = None,
 ) -> Metric:
     """The metric of a model in a space, under a distance.
 
@@ -56,7 +57,7 @@ def measure_metric(
     of the distance's embedding of the (operated) image, of the image's pixels where the distance has none. It takes
     dim forward-mode products per draw, each counted as one generator evaluation; ``width`` of them are made at once.
     A network with an operation that has no forward-mode derivative gets the same products by differentiating ``J^T w``
-    in w. Raises NotFiniteJacobian.
+    in w. who: what errors call the generator; its class where not said. Raises NotFiniteJacobian.
     """
     has_embedding = False
 
@@ -94,9 +95,9 @@ def measure_metric(
     matrix = total / (count * divisor)
     if not torch.isfinite(matrix).all():
         raise NotFiniteJacobian(
-            f"the Jacobian of {type(generator).__name__} is not finite at draws from its prior "
-            f"({count} were taken). Run `preimage check` on the model, or use a solver that needs "
-            "no metric"
+            f"the Jacobian of {who or type(generator).__name__} is not finite at draws from its prior "
+            f"({count} were taken). Run `preimage check` on the model, or use a solver or "
+            "sampler that needs no metric"
         )
     return Metric((matrix + matrix.T) / 2, divisor, squared, has_embedding, count * dim, products)
 

@@ -10,9 +10,10 @@ import torch
 from exact_models import Network, exactly, linear, simulated, streams, tuned
 from torch import Tensor
 
-from preimage.harness.errors import GeneratorError
+from preimage.harness.errors import GeneratorError, NotFiniteJacobian
 from preimage.harness.samplers.anneal import anneal, check_alive
 from preimage.harness.samplers.bounds import lower_bound
+from preimage.harness.samplers.curvature import chart_metric
 from preimage.harness.samplers.hmc import Hmc
 from preimage.harness.samplers.interface import Estimate, Sampler
 from preimage.harness.samplers.laplace import Laplace
@@ -154,3 +155,15 @@ def test_a_start_that_no_chain_leaves_costs_the_mixture_its_share_and_no_error()
     torch.testing.assert_close(found.lower, lower_bound(found.pilot_log_weight) + math.log1p(-fixed.numbers["share"]))
     assert torch.isfinite(found.code).all()
     assert (found.lower - whole.log_density(made.image, SIGMA2)).abs().max() < 6
+
+
+def test_a_model_whose_own_images_are_not_finite_is_told_so() -> None:
+    torn = Network(lambda z: linear(3, 16).decode(z).flatten(1) / (z[:, :1] > 0), 3, 16)
+    with pytest.raises(GeneratorError, match="of 32 images that Network makes of draws from its prior are not finite"):
+        simulated(torn, SIGMA2, 32)
+
+
+def test_a_jacobian_that_is_nowhere_finite_names_the_model() -> None:
+    torn = Network(lambda z: linear(3, 16).decode(z).flatten(1) + 0 * (z - z).sum(dim=1, keepdim=True).sqrt(), 3, 16)
+    with pytest.raises(NotFiniteJacobian, match="the Jacobian of Network is not finite"):
+        chart_metric(torn, torch.zeros(2, 3))
