@@ -88,24 +88,24 @@ class Found(NamedTuple):
 
 
 def measured(database: Path) -> dict[Place, Found]:
-    """Every run of the benchmark that the database holds; samplers with other settings of their own are told apart."""
+    """Every gap that the database holds, whichever benchmark asked for it. Samplers with settings that are not their
+    defaults are told apart. A later run under another seed leaves the rows of the earlier ones where they are."""
     import numpy as np
 
     from preimage.harness.results import Results
 
     runs: dict[Place, list[tuple[Floats, float, int]]] = {}
     with Results(database) as results:
-        for evaluation in results.evaluations():
-            if evaluation.benchmark != NAME or evaluation.status != "ok":
+        for row in results.query("SELECT key, model FROM request WHERE kind = 'likelihood' ORDER BY key"):
+            described = results.description(row["key"])
+            stored = results.stored_rows(row["key"])
+            if "gap" not in stored.values:
                 continue
-            settings = dict(evaluation.options["sampler"])
+            settings = dict(described["sampler"])
             sampler, evaluations = settings.pop("name"), settings.pop("evaluations")
-            changed = _changed(sampler, settings)
-            for ask in evaluation.asks:
-                rows = results.rows(ask.request, ask.count)
-                place = Place(evaluation.model, evaluations, sampler + changed)
-                run = (rows["gap"], float(rows["sigma2"][0]), int(evaluation.options["seed"]))
-                runs.setdefault(place, []).append(run)
+            place = Place(row["model"], evaluations, sampler + _changed(sampler, settings))
+            run = (stored["gap"], float(stored["sigma2"][0]), int(described["seed"]))
+            runs.setdefault(place, []).append(run)
     return {
         place: Found(
             np.concatenate([gaps for gaps, _, _ in of]),
@@ -122,7 +122,7 @@ def _changed(sampler: str, settings: Mapping[str, object]) -> str:
     from preimage.harness.plugins import Registry
 
     default = plain_options(Registry().samplers[sampler]())
-    other = {name: value for name, value in settings.items() if default[name] != value}
+    other = {name: value for name, value in settings.items() if name not in default or default[name] != value}
     return f" {json.dumps(other)}" if other else ""
 
 
@@ -141,7 +141,7 @@ def table(found: Mapping[Place, Found]) -> str:
         gaps = here.gaps
         error = gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else float("nan")
         share = "" if published is None or published is here else _share(gaps.mean() / published.gaps.mean())
-        sigma2 = ", ".join(sorted({f"{value:.4f}" for value in here.sigma2}))
+        sigma2 = " to ".join(dict.fromkeys((f"{min(here.sigma2):.4f}", f"{max(here.sigma2):.4f}")))
         lines.append(
             f"| {place.model} ({sigma2}) | {place.evaluations:,} | {place.sampler} | {len(gaps)}, {len(here.seeds)} "
             f"| {gaps.mean():.2f} ± {error:.2f} | {np.median(gaps):.2f} | {np.quantile(gaps, 0.9):.2f} | {share} |"
@@ -150,7 +150,9 @@ def table(found: Mapping[Place, Found]) -> str:
 
 
 def _share(ratio: float) -> str:
-    return f"1/{1 / ratio:.0f}" if 0 < ratio < 1 else f"{ratio:.2f}"
+    if ratio <= 0:  # bounds that cross by noise
+        return "0"
+    return f"1/{1 / ratio:.0f}" if ratio < 1 else f"{ratio:.2f}"
 
 
 def written(page: str, text: str) -> str:

@@ -135,6 +135,10 @@ class Results:
             )
         return rows
 
+    def stored_rows(self, request: str) -> Rows:
+        """The rows of every image of a request that is stored, however many there are."""
+        return self._rows("b.request = ?", request)
+
     def codes(self, request: str, count: int) -> list[bytes]:
         """The code (or matrix) of each row of images 0 to count - 1, as little-endian bytes."""
         return self._codes("b.request = ? AND r.image < ?", request, count)
