@@ -38,9 +38,11 @@ def test_its_images_are_those_of_the_people_who_trained_it(world: World, shared:
 
 def test_the_suite_intriguing_on_it_beside_its_nearest_neighbours(world: World, tmp_path: Path) -> None:
     database = tmp_path / "a.db"
-    settings = ("solver.steps=5", "restarts=1", "draws=20", f"block={LIMIT}", "sets=[constant]", "sets_if_present=[]")
+    settings = ("solver.steps=5", "restarts=1", "draws=20", f"block={LIMIT}", "sets=[constant]", "sets_if_present=[]",
+                "by=[recovery]")  # fmt: skip
     more = [word for setting in settings for word in ("--set", setting)]
-    models = ("--plugin", str(PLUGIN), "-m", "hayato", "-m", "mnist-1nn-300", "-d", "mnist-arrays")
+    manifolds = tuple(word for name in ("recovery", "classification", "outliers") for word in ("-b", name))
+    models = (*manifolds, "--plugin", str(PLUGIN), "-m", "hayato", "-m", "mnist-1nn-300", "-d", "mnist-arrays")
     common = ("--limit", str(LIMIT), "--workers", "1", "--db", str(database))
     assert preimage("run", "intriguing", *models, *common, *more) == 0
     with Results(database) as results:

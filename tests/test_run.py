@@ -55,11 +55,15 @@ def plugin(tmp_path: Path) -> Path:
     return small_world(tmp_path)
 
 
+BY_RECOVERY = ("recovery", "overfitting", "classification", "goodness-of-fit", "outliers", "frechet")
+
+
 def run(plugin: Path, database: Path, *more: str) -> int:
-    """The three benchmarks on two models, in small blocks."""
+    """The benchmarks but those of likelihood on three models, in small blocks."""
     models = () if "-m" in more else ("-m", "linear", "-m", "curved", "-m", "near")
+    asked = () if "-b" in more else tuple(word for name in BY_RECOVERY for word in ("-b", name))
     return preimage(
-        "run", *models, "--plugin", str(plugin), "--db", str(database),
+        "run", *models, *asked, "--plugin", str(plugin), "--db", str(database),
         "--set", "block=16", "--set", "solver.steps=30", *more,
     )  # fmt: skip
 
