@@ -6,12 +6,14 @@ import hashlib
 import importlib.resources
 import re
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from preimage.harness.cards import Weights
 from preimage.harness.errors import WeightsError
+from preimage.harness.file_hashes import SETTLED
 
 _HUB = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
@@ -159,12 +161,21 @@ def _said(error: Exception) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """The file's sha256, 64 hexadecimal digits; computed once per process, size and time."""
+    """The file's sha256, 64 hexadecimal digits; computed once per process, size and time.
+
+    Each time anew where it was written a moment ago: it could change again within one tick of the file system's clock.
+    """
     state = path.stat()
-    return _sha256(str(path), state.st_size, state.st_mtime_ns)
+    if abs(time.time_ns() - state.st_mtime_ns) <= SETTLED:
+        return _hashed(str(path))
+    return _known(str(path), state.st_size, state.st_mtime_ns)
 
 
 @cache
-def _sha256(path: str, size: int, mtime: int) -> str:
+def _known(path: str, size: int, mtime: int) -> str:
+    return _hashed(path)
+
+
+def _hashed(path: str) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

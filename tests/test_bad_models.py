@@ -49,7 +49,7 @@ def register_models(register):
 """
 
 REASONS = {
-    "tiny-alwaysnan": ("GeneratorError", "not finite", "`preimage check"),
+    "tiny-alwaysnan": ("not finite", "`preimage check"),
     "tiny-sometimesnan": ("GeneratorError", "not finite", "`preimage check"),
     "tiny-wrongshape": ("GeneratorError", "1, 8, 7)", "1, 8, 8)", "Correct `image` on the card, or decode"),
     "tiny-wrongtype": ("GeneratorError", "torch.float64", "end decode with .float()"),

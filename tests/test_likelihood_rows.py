@@ -274,7 +274,7 @@ def test_requests_name_what_changes_numbers(plugin: Path) -> None:
         AnnealingOptions(sampler=PriorPath(evaluations=2000)),
         AnnealingOptions(sampler=PriorPath(), sigma2=(0.01,)),
         AnnealingOptions(sampler=PriorPath(), noise_images=16),
-        AnnealingOptions(sampler=PriorPath(), tuning_images=4),
+        AnnealingOptions(sampler=PriorPath(), tuning_images=3),
         AnnealingOptions(sampler=PriorPath(), seed=1),
         AnnealingOptions(sampler=Published()),
     ]
