@@ -50,7 +50,7 @@ def register_models(register):
 
 REASONS = {
     "tiny-alwaysnan": ("not finite", "`preimage check"),
-    "tiny-sometimesnan": ("GeneratorError", "not finite", "`preimage check"),
+    "tiny-sometimesnan": ("not finite", "`preimage check"),
     "tiny-wrongshape": ("GeneratorError", "1, 8, 7)", "1, 8, 8)", "Correct `image` on the card, or decode"),
     "tiny-wrongtype": ("GeneratorError", "torch.float64", "end decode with .float()"),
     "tiny-raises": ("RuntimeError", "no such layer"),
