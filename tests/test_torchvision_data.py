@@ -7,8 +7,10 @@ import hashlib
 import pickle
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
@@ -336,6 +338,16 @@ def test_nothing_is_downloaded_offline(root: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_download_that_fails_says_why(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    urlopen = urllib.request.urlopen
+
+    def closing(request: urllib.request.Request) -> Any:
+        try:
+            return urlopen(request)
+        except HTTPError as error:
+            error.close()  # torchvision leaves its connection open until it is collected, in whatever test
+            raise
+
+    monkeypatch.setattr("urllib.request.urlopen", closing)
     with serving() as server:
         monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"{server.url}/none/"])
         with pytest.raises(DatasetError) as caught:
