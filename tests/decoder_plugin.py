@@ -66,6 +66,16 @@ def wgan_gp(device: torch.device) -> Generator:
     return Decoder(64, filled(layers, ASSETS / "generators" / "ryhan_mnist_wgangp" / "generator.pth"), signed=True)
 
 
+def vae(device: torch.device) -> Generator:
+    """The decoder of a variational autoencoder, whose file holds the encoder too: 20-400-784, ReLU, a sigmoid."""
+    layers = nn.Sequential(nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, 784), nn.Sigmoid())
+    path = ASSETS / "generators" / "csinva_mnist_vae" / "vae_epoch_25.pth"
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    names = {"0": "fc3", "2": "fc4"}
+    layers.load_state_dict({name: found[f"{names[name[0]]}.{name[2:]}"] for name in layers.state_dict()})
+    return Decoder(20, layers, signed=False)
+
+
 def filled(layers: nn.Module, path: Path) -> nn.Module:
     """The layers with a checkpoint's tensors, which come in the same order under other names."""
     found = torch.load(path, map_location="cpu", weights_only=True)
@@ -91,7 +101,9 @@ def vae50(device: torch.device) -> Generator:
     return Decoder(50, layers, signed=False)
 
 
-MODELS: dict[str, Callable[[torch.device], Generator]] = {"mnist-mlp": mlp, "mnist-wgan-gp": wgan_gp, "vae50": vae50}
+MODELS: dict[str, Callable[[torch.device], Generator]] = {
+    "mnist-mlp": mlp, "mnist-vae": vae, "mnist-wgan-gp": wgan_gp, "vae50": vae50
+}  # fmt: skip
 
 
 @hookimpl
