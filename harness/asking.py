@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from preimage.harness.benchmark import Ask, Data, Model, same_images
 from preimage.harness.errors import Refused
 from preimage.harness.operators import Identity
-from preimage.harness.options import RecoveryOptions
+from preimage.harness.options import RecoveryOptions, SearchOptions
 from preimage.harness.requests import First, LabelRule, ModelMetric, Neighbours, Recovery, Request, Samples, Split
 from preimage.harness.solvers.encoder import Encoder
 
@@ -25,7 +25,7 @@ def recovery_of_split(
     """
     same_images(model, data)
     size = train_size(model, data) if data.resolve(split) == "train" else data.size(split)
-    return Ask(_request(model, data, data.split(split), options, every_label), _count(size, options))
+    return Ask(_request(model, data, data.split(split), options, every_label), count_of(size, options))
 
 
 def recovery_of_samples(model: Model, data: Data, split: str, options: RecoveryOptions) -> Ask:
@@ -37,7 +37,7 @@ def recovery_of_samples(model: Model, data: Data, split: str, options: RecoveryO
     same_images(model, data)
     if not options.operator.both_sides:
         options = dataclasses.replace(options, operator=Identity())
-    count = _count(data.size(split), options)
+    count = count_of(data.size(split), options)
     if model.is_reference:
         train = train_size(model, data)
         return Ask(_request(model, data, data.split("train"), options, False), min(count, train))
@@ -51,7 +51,7 @@ def recovery_by_best_label(model: Model, data: Data, images: Data, options: Reco
     """
     same_images(model, data)
     every = bool(model.card.num_classes) and not model.is_reference
-    return Ask(_request(model, data, images.split("test"), options, every), _count(images.size("test"), options))
+    return Ask(_request(model, data, images.split("test"), options, every), count_of(images.size("test"), options))
 
 
 def require_classes(model: Model, data: Data) -> None:
@@ -64,7 +64,8 @@ def require_classes(model: Model, data: Data) -> None:
         raise Refused(f"conditional on {model.card.num_classes} classes; data set {data.name!r} has {data.num_classes}")
 
 
-def _count(size: int, options: RecoveryOptions) -> int:
+def count_of(size: int, options: SearchOptions) -> int:
+    """How many of so many images are asked for: the first ``options.limit``, or all."""
     return size if options.limit is None else min(options.limit, size)
 
 

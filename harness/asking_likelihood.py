@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from preimage.harness.asking import recovery_of_split, require_classes, train_size
+from preimage.harness.asking import count_of, recovery_of_split, require_classes, train_size
 from preimage.harness.benchmark import Ask, Data, Model, same_images
 from preimage.harness.errors import Refused, UsageError
 from preimage.harness.likelihood_requests import (
@@ -19,7 +19,7 @@ from preimage.harness.likelihood_requests import (
     Tuning,
 )
 from preimage.harness.options import RecoveryOptions, SearchOptions
-from preimage.harness.requests import LabelRule, Recovery, Samples, Split
+from preimage.harness.requests import LabelRule, Recovery, Split
 from preimage.harness.samplers.laplace import Laplace
 from preimage.harness.settings import choice, option
 
@@ -103,14 +103,14 @@ def likelihood_of_split(
     """The likelihood of the first ``options.limit`` images of a split, under their own label (every label if asked)."""
     size = train_size(model, data) if data.resolve(split) == "train" else data.size(split)
     rule = _rule(model, data, every_label)
-    return Ask(_request(model, data.split(split), rule, options, noise), _count(size, options))
+    return Ask(_request(model, data.split(split), rule, options, noise), count_of(size, options))
 
 
 def likelihood_of_others(model: Model, images: Data, options: AnnealingOptions, noise: Noise) -> Ask:
     """The likelihood of test images of ``images``, of whatever classes: a conditional model's under every label."""
     same_images(model, images)
     rule: LabelRule = "every" if model.card.num_classes else "none"
-    return Ask(_request(model, images.split("test"), rule, options, noise), _count(images.size("test"), options))
+    return Ask(_request(model, images.split("test"), rule, options, noise), count_of(images.size("test"), options))
 
 
 def likelihood_of_simulated(
@@ -133,7 +133,7 @@ def _rule(model: Model, data: Data, every_label: bool) -> LabelRule:
 
 def _request(
     model: Model,
-    images: Split | Samples | Simulated,
+    images: Split | Simulated,
     label: LabelRule,
     options: AnnealingOptions,
     noise: Noise,
@@ -174,7 +174,3 @@ def _request(
         threads=threads,
         seed=seed,
     )
-
-
-def _count(size: int, options: AnnealingOptions) -> int:
-    return size if options.limit is None else min(options.limit, size)

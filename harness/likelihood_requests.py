@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from preimage.harness.errors import UsageError
-from preimage.harness.requests import LabelRule, Recovery, Request, Samples, Split
+from preimage.harness.requests import LabelRule, Recovery, Request, Split
 
 if TYPE_CHECKING:
     from preimage.harness.rows import Block
@@ -126,7 +126,7 @@ class Likelihood(Request):
     """
 
     kind: ClassVar[str] = "likelihood"
-    images: Split | Samples | Simulated
+    images: Split | Simulated
     label: LabelRule
     space: str
     noise: Noise
@@ -148,7 +148,7 @@ class Likelihood(Request):
 
     def evaluations(self, images: int) -> int:
         passes = self.labels if self.label == "every" else 1
-        made = images if not isinstance(self.images, Split) else 0
+        made = images if isinstance(self.images, Simulated) else 0
         return images * passes * self.sampler.cost(self.dim, upper=self.bounded) + made
 
     def measure(self, block: int, world: World) -> Block:

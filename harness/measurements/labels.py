@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from preimage.harness.errors import DatasetError
-from preimage.harness.requests import Split
+from preimage.harness.requests import LabelRule, Split
 
 
 def check_labels(labels: Tensor, classes: int, split: Split) -> None:
@@ -17,3 +18,14 @@ def check_labels(labels: Tensor, classes: int, split: Split) -> None:
             f"no label from 0 to {classes - 1} (label {int(labels[wrong][0])} seen; -1: none). "
             "Give every image its class"
         )
+
+
+def labels_asked(rule: LabelRule, own: Tensor, classes: int) -> list[Tensor | None]:
+    """The labels [n] of each pass over a block: none, the images' own, or each class in turn."""
+    match rule:
+        case "none":
+            return [None]
+        case "true":
+            return [own]
+        case "every":
+            return [torch.full_like(own, label) for label in range(classes)]

@@ -15,12 +15,10 @@ from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator
 from preimage.harness.likelihood_requests import Likelihood, Simulated
 from preimage.harness.measurements.curvature import stored_curvature
-from preimage.harness.measurements.labels import check_labels
+from preimage.harness.measurements.labels import check_labels, labels_asked
 from preimage.harness.measurements.noise import sigma2_of
-from preimage.harness.measurements.targets import own_samples
 from preimage.harness.measurements.tuning import stored_tuning
 from preimage.harness.pictures import thumbnails
-from preimage.harness.requests import Samples
 from preimage.harness.rows import Block
 from preimage.harness.samplers.interface import Estimate, Exact
 from preimage.harness.samplers.likelihood import Likelihood as LogLikelihood
@@ -45,12 +43,8 @@ def measure_likelihood(request: Likelihood, block: int, world: World) -> Block:
     began = time.perf_counter()
     generator, sigma2 = world.measured(request.model), sigma2_of(request.noise, world)
     images = _images_of(request, block, sigma2, world, generator)
-    rules: dict[str, list[Tensor | None]] = {
-        "none": [None],
-        "true": [images.labels],
-        "every": [torch.full_like(images.labels, label) for label in range(request.labels)],
-    }
-    runs = [_annealed(request, images, label, sigma2, generator, world) for label in rules[request.label]]
+    passes = labels_asked(request.label, images.labels, request.labels)
+    runs = [_annealed(request, images, label, sigma2, generator, world) for label in passes]
     columns = {name: np.stack([run.values[name] for run in runs], axis=1).reshape(-1) for name in runs[0].values}
     count, first = len(images.pixels), images.indices.start
     columns["true_label"] = np.repeat(_column(images.labels), len(runs))
@@ -95,9 +89,6 @@ class Annealed:
 
 def _images_of(request: Likelihood, block: int, sigma2: float, world: World, generator: Generator) -> Images:
     indices = range(block * request.block, (block + 1) * request.block)
-    if isinstance(request.images, Samples):
-        pixels, labels = own_samples(request.images, request.model.name, indices, world, generator)
-        return Images(indices, pixels, labels, len(pixels))
     if isinstance(request.images, Simulated):
         seed = request.images.seed
         streams = Streams([seed_of(seed, "simulated", i) for i in indices], world.device)

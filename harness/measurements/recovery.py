@@ -16,6 +16,7 @@ from preimage.harness.distances import Distance
 from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator, check_images
 from preimage.harness.measurements.draws import draw
+from preimage.harness.measurements.labels import labels_asked
 from preimage.harness.measurements.metric import stored_metrics
 from preimage.harness.measurements.targets import Targets, as_large, targets_of
 from preimage.harness.operators import on_generated
@@ -45,12 +46,8 @@ def measure_recovery(request: Recovery, block: int, world: World) -> Block:
     began = time.perf_counter()
     generator, distance = world.measured(request.model), world.distance(request.distance, request.distance_identity)
     targets = targets_of(request, block, world, generator)
-    rules: dict[str, list[Tensor | None]] = {
-        "none": [None],
-        "true": [targets.labels],
-        "every": [torch.full_like(targets.labels, label) for label in range(request.labels)],
-    }
-    runs = [_recovered(request, targets, label, generator, distance, world) for label in rules[request.label]]
+    passes = labels_asked(request.label, targets.labels, request.labels)
+    runs = [_recovered(request, targets, label, generator, distance, world) for label in passes]
     columns = {name: np.stack([run.values[name] for run in runs], axis=1).reshape(-1) for name in runs[0].values}
     count, first = len(targets.aims), targets.indices.start
     used = np.stack([run.label for run in runs], axis=1).reshape(-1)

@@ -51,5 +51,9 @@ def stored_tuning(request: Tuning | None, world: World) -> dict[str, float]:
     """What a sampler fixed for the model, by name, as it was stored; nothing where it tunes nothing."""
     if request is None:
         return {}
-    rows, _ = world.rows(request, 1)
-    return {name: float(values[0]) for name, values in rows.values.items() if name not in OF_THE_ROW}
+
+    def read() -> dict[str, float]:
+        rows, _ = world.rows(request, 1)
+        return {name: float(values[0]) for name, values in rows.values.items() if name not in OF_THE_ROW}
+
+    return world.keep(("tuning", request.key()), read)

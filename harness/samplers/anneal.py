@@ -58,11 +58,10 @@ def anneal_back(path: Path, sampler: Hmc, stepping: Stepping, streams: Streams, 
     return _run(path, sampler, stepping, streams, state, range(len(path.temperatures) - 2, 0, -1), forward=False)
 
 
-def check_alive(run: Run, images: Tensor | None = None) -> Run:
+def check_alive(run: Run) -> Run:
     """The run, if each image has a chain that lived. Raises GeneratorError that lists the images without one."""
-    lost = run.dead.all(dim=1).nonzero().squeeze(1)
-    if len(lost):
-        names = (lost if images is None else images[lost]).tolist()
+    names = run.dead.all(dim=1).nonzero().squeeze(1).tolist()
+    if names:
         raise GeneratorError(
             f"every chain died on {len(names)} of {len(run.dead)} images (indices {names[:10]}): the likelihood or its "
             "gradient was not finite wherever the chains went. Run `preimage check` on the model"

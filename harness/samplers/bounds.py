@@ -41,11 +41,6 @@ def effective_chains(log_weight: Tensor) -> Tensor:
     return (2 * torch.logsumexp(log_weight, dim=1) - torch.logsumexp(2 * log_weight, dim=1)).exp()
 
 
-def bits_per_dim(log_likelihood: Tensor, values: int) -> Tensor:
-    """``log p(x) / (D ln 2) - log2(256)``, D = values; higher is better: a density over [0, 256)."""
-    return log_likelihood / (values * math.log(2)) - 8
-
-
 class Gap(NamedTuple):
     """Upper minus lower bound over images, nats: mean with its standard error, median, 90th percentile, the largest."""
 

@@ -65,8 +65,9 @@ def curvature_of(matrices: Tensor, pixels: int, sigma2: float, which: Tensor | N
     values, vectors = torch.linalg.eigh(matrices * (pixels / sigma2))
     values, vectors = values.clamp_min(0.0), vectors.float()
     if which is None:
-        return Curvature(values[0], vectors[0], torch.tensor(False))
-    return Curvature(values[which].unsqueeze(1), vectors[which], torch.zeros(len(which), dtype=torch.bool))
+        return Curvature(values[0], vectors[0], torch.tensor(False, device=values.device))
+    borrowed = torch.zeros(len(which), dtype=torch.bool, device=values.device)
+    return Curvature(values[which].unsqueeze(1), vectors[which], borrowed)
 
 
 def image_curvature(likelihood: Likelihood, u: Tensor, model: Curvature) -> Curvature:
