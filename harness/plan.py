@@ -8,6 +8,7 @@ from typing import Any
 
 from preimage.harness.benchmark import Ask, Benchmark, Data, Model
 from preimage.harness.cards import ModelCard
+from preimage.harness.derived_names import HUB
 from preimage.harness.distances import identity_of
 from preimage.harness.errors import Refused, UsageError
 from preimage.harness.failures import Failure
@@ -74,6 +75,8 @@ class Plan:
 
     evaluations: list[Evaluation]
     stages: list[list[Work]]
+    left_out: tuple[str, ...] = ()
+    """Models that would be downloaded, and that nobody has asked for by name."""
 
     @property
     def work(self) -> list[Work]:
@@ -100,7 +103,8 @@ def make_plan(registry: Registry, world: World, selection: Selection, stored: Ca
             world.backbone(extractor)
     if selection.dataset is not None:
         registry.check_dataset(selection.dataset)  # an unknown name is a usage error here, a refusal from a card
-    for name in expand(registry.models, selection.models or (suite.models if suite else ("*",))):
+    names, left_out = _models(registry, selection)
+    for name in names:
         card = registry.models[name]
         dataset = selection.dataset or (suite.dataset if suite and suite.dataset else None) or card.dataset
         mine = [
@@ -111,7 +115,25 @@ def make_plan(registry: Registry, world: World, selection: Selection, stored: Ca
         ]
         evaluations += mine
         _ask(mine, name, dataset, world)
-    return Plan(evaluations, stages_of(evaluations, stored, world))
+    return Plan(evaluations, stages_of(evaluations, stored, world), left_out)
+
+
+def _models(registry: Registry, selection: Selection) -> tuple[list[str], tuple[str, ...]]:
+    """The models that are asked for, and those left out: where none are named, installed ones with weights on the Hub.
+
+    A run must not depend on what happens to be downloaded, nor download every model there is. What the command brings
+    itself (``--card``, ``--plugin``) it means.
+    """
+    patterns = selection.models or (selection.suite.models if selection.suite else ("*",))
+    names = expand(registry.models, patterns)
+    if patterns != ("*",):
+        return names, ()
+    left_out = tuple(name for name in names if _on_the_hub(registry.models[name]) and not registry.brought(name))
+    return [name for name in names if name not in left_out], left_out
+
+
+def _on_the_hub(card: ModelCard) -> bool:
+    return card.weights is not None and card.weights.uri.startswith(HUB)
 
 
 def _options(registry: Registry, chosen: Sequence[str], selection: Selection) -> dict[str, Any]:

@@ -150,6 +150,12 @@ class Registry:
         """The records that options choose by name, by what is chosen."""
         return {"solver": self.solvers, "sampler": self.samplers}
 
+    def brought(self, model: str) -> bool:
+        """Whether the model comes from a card or plug-in of this command, not from an installed one."""
+        files = {str(Path(file)) for file in self.sources.plugins}
+        own = {plugin.name for plugin in self.plugins if plugin.source in files}
+        return self.models.owner(model) in own | {f"card {path}" for path in self.sources.cards}
+
     def dataset(self, name: str, *, offline: bool = False) -> Dataset:
         """The data set of that name, registered or derived (see ``derived_names.py``), opened once.
 

@@ -70,7 +70,7 @@ def run(
     """Plan, refuse, measure, summarise, store. The same command again resumes, or finds nothing to do.
 
     SUITE is a published protocol (`preimage list suites`) or a suite's YAML file; without one each benchmark runs
-    with its documented default options.
+    with its documented default options. Without -m it is of every model but installed ones with weights on the Hub.
 
     \b
     Examples:
@@ -170,6 +170,11 @@ def _run(
     assert world.database is not None  # `run` gives it
     plan = make_plan(found, world, selection, stored_blocks(world.database))
     count = workers or default_workers(str(world.device))
+    if plan.left_out:
+        few = ", ".join(plan.left_out[:3]) + (", ..." if len(plan.left_out) > 3 else "")
+        click.echo(
+            f"left out: {len(plan.left_out)} models with weights on the Hub ({few}): name them with -m", err=True
+        )
     if dry_run:
         _print_plan(plan, world, count)
         return 0
