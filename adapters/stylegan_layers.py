@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 SLOPE = 0.2  # of the leaky rectifier below zero
 
@@ -38,7 +38,7 @@ class FullyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.addmm(self.bias, x, self.weight.T, beta=self.factor, alpha=self.gain)
-        return F.leaky_relu(y, SLOPE) if self.act == "lrelu" else y
+        return functional.leaky_relu(y, SLOPE) if self.act == "lrelu" else y
 
 
 def truncated(ws: Tensor, centre: Tensor, psi: float, cutoff: int | None) -> Tensor:
