@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
-from typing import NoReturn
 
 from preimage.harness.errors import DatasetError
 from preimage.harness.folder_reader import ENDINGS, SPLITS
 from preimage.harness.hub_address import HubAddress
+from preimage.harness.hub_telling import Asked, told
 
 _SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
     ("val", "valid", "validation", "dev"), "val"
@@ -85,7 +85,7 @@ def fetch(listing: Listing, files: Sequence[str], *, offline: bool) -> list[Path
             return Path(known)
         if offline:
             raise _never_fetched(listing.address)
-        with _telling(listing.address):
+        with _telling(listing.address, file):
             return Path(hf_hub_download(repo, file, repo_type="dataset", revision=commit))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -174,35 +174,9 @@ def _never_fetched(address: HubAddress) -> DatasetError:
 
 
 @contextmanager
-def _telling(address: HubAddress) -> Iterator[None]:
+def _telling(address: HubAddress, file: str = "") -> Iterator[None]:
     """Tell what the client raises in our words."""
     try:
         yield
     except Exception as error:  # of the client, of its HTTP library, of the disk
-        _tell(address, error)
-
-
-def _tell(address: HubAddress, error: Exception) -> NoReturn:
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    what = f"Hub repository {address.repo!r}"
-    if isinstance(error, GatedRepoError):
-        raise DatasetError(
-            f"{what} is gated: accept its terms on {constants.ENDPOINT}/datasets/{address.repo}, then type "
-            "`hf auth login`"
-        ) from error
-    if isinstance(error, RevisionNotFoundError):
-        raise DatasetError(f"{what} has no revision {address.revision!r}: give a branch, tag or commit") from error
-    if isinstance(error, (RepositoryNotFoundError, HFValidationError)):
-        raise DatasetError(
-            f"there is no {what} of data on {constants.ENDPOINT}, or it is private. Check the spelling; for a private "
-            "one type `hf auth login`"
-        ) from error
-    said = str(error).strip().split("\n")[0]
-    raise DatasetError(f"cannot fetch {what}: {type(error).__name__}: {said}. Check the network") from error
+        raise DatasetError(told(error, Asked(address.repo, address.revision, "data", file))) from error

@@ -14,33 +14,39 @@ from typing import NamedTuple
 from preimage.harness.cards import Weights
 from preimage.harness.errors import WeightsError
 from preimage.harness.file_hashes import SETTLED
+from preimage.harness.hub_telling import OFFLINE
+from preimage.harness.hub_weights import FORM, SCHEME, fetched, forget, hub_file, hub_is_offline, kept
 
-_HUB = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
-SCHEMES = "package://package/file, hf://org/repo@revision/file, torchvision://NAME_Weights.VERSION, or a path"
+SCHEMES = f"package://package/file, {FORM}, torchvision://NAME_Weights.VERSION, or a path"
 
 
 def locate(weights: Weights, *, offline: bool = False) -> Path:
     """The weights' file, fetched if need be, its sha256 verified where the card gives one.
 
-    Offline the network is never touched. Raises WeightsError for a missing file, an address that cannot be read, or
-    another hash than the card's.
+    Offline the network is never touched, nor that of the Hub where HF_HUB_OFFLINE is set. Raises WeightsError for a
+    missing file, an address that cannot be read, or another hash than the card's.
     """
+    on_hub = weights.uri.startswith(SCHEME)
+    forbidden = on_hub and hub_is_offline()
     path = here(weights)
-    if path is None and offline:
+    if path is None and (offline or forbidden):
+        why = OFFLINE if forbidden else "nothing is downloaded offline"
+        how = "with that unset" if forbidden else "without --offline"
         raise WeightsError(
-            f"weights {weights.uri!r} are not on this machine, and nothing is downloaded offline. Run once without "
-            "--offline, or type `preimage fetch NAME` with the card's name, on a machine with a network"
+            f"weights {weights.uri!r} are not on this machine, and {why}. Run once {how}, or type `preimage fetch "
+            "NAME` with the card's name, on a machine with a network"
         )
-    if weights.uri.startswith("hf://") and not offline:
-        path = _from_hub(weights.uri)  # asked although it may be here: of a branch there may be news
+    offline = offline or forbidden
+    if on_hub and not offline:
+        path = fetched(hub_file(weights.uri), weights.sha256)  # although it may be here: of a branch there may be news
     elif path is None:
         path = _from_torchvision(weights.uri)
     if not path.is_file():
         raise WeightsError(
             f"there is no weights file {str(path)!r} (card: {weights.uri!r}). Check `weights` on the card"
         )
-    _verify(weights, path)
+    _verify(weights, path, offline)
     return path
 
 
@@ -52,15 +58,8 @@ def here(weights: Weights) -> Path | None:
     uri = weights.uri
     if uri.startswith("package://"):
         return _in_package(uri)
-    if uri.startswith("hf://"):
-        from huggingface_hub import try_to_load_from_cache
-
-        address = _hub_address(uri)
-        try:
-            known = try_to_load_from_cache(address["repo"], address["file"], revision=address["revision"])
-        except ValueError as error:  # a name that no repository can have
-            raise WeightsError(f"weights {uri!r}: {_said(error)}. Write hf://org/repo@revision/file") from error
-        return Path(known) if isinstance(known, str) else None
+    if uri.startswith(SCHEME):
+        return kept(hub_file(uri))
     if uri.startswith("torchvision://"):
         path = _torchvision_file(uri).path
         return path if path.is_file() else None
@@ -75,21 +74,35 @@ def expected_hashes(weights: Weights, path: Path) -> list[str]:
     return [wanted for wanted in (weights.sha256, named and named[1]) if wanted]
 
 
-def _verify(weights: Weights, path: Path) -> None:
+def _verify(weights: Weights, path: Path, offline: bool) -> None:
     expected = expected_hashes(weights, path)
     seen = sha256_of(path) if expected else ""
     for wanted in expected:
         if seen.startswith(wanted):
             continue
         if wanted == weights.sha256:
-            raise WeightsError(
-                f"weights {weights.uri!r} have sha256 {seen}, the card says {wanted}. The file is damaged "
-                "or another version: fetch it again, or correct the card if you trust the file"
-            )
+            differs = f"weights {weights.uri!r} have sha256 {seen}, the card says {wanted}"
+            raise WeightsError(f"{differs}. {_way_out(weights, path, offline)}")
         raise WeightsError(
             f"{str(path)!r} has sha256 {seen}, its name says {wanted}... It is damaged: delete it, then type the "
             "same command again, with a network"
         )
+
+
+def _way_out(weights: Weights, path: Path, offline: bool) -> str:
+    """What to do about a file that is not the card's. One of the Hub's is taken out of its cache, unless offline."""
+    what = "The file is damaged or another version"
+    correct = "or correct the card if you trust the file"
+    if not weights.uri.startswith(SCHEME):
+        return f"{what}: fetch it again, {correct}"
+    if offline:
+        return f"{what}: type `preimage fetch NAME` with the card's name and a network, {correct}"
+    if forget(path):
+        return (
+            f"It is what the Hub has at that revision, so it is another version than the card means: write the "
+            f"commit that the card was written for, {correct}"
+        )
+    return f"{what}. It was removed from the cache: type the same command again to fetch it anew, {correct}"
 
 
 def _in_package(uri: str) -> Path:
@@ -98,23 +111,6 @@ def _in_package(uri: str) -> Path:
         return Path(str(importlib.resources.files(package).joinpath(file)))
     except (ModuleNotFoundError, TypeError) as error:
         raise WeightsError(f"weights {uri!r}: there is no installed package {package!r}") from error
-
-
-def _hub_address(uri: str) -> re.Match[str]:
-    match = _HUB.fullmatch(uri)
-    if match is None:
-        raise WeightsError(f"weights {uri!r}: write hf://org/repo@revision/file")
-    return match
-
-
-def _from_hub(uri: str) -> Path:
-    address = _hub_address(uri)
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(address["repo"], address["file"], revision=address["revision"]))
-    except Exception as error:  # the client raises many kinds; each is told with its own words
-        raise WeightsError(f"cannot fetch {uri!r}: {_said(error)}. Check the address and the network") from error
 
 
 class _TorchvisionFile(NamedTuple):
