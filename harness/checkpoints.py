@@ -1,8 +1,11 @@
-"""Reading the tensors of a checkpoint: a .safetensors file, or one that torch has saved. None of its code is run."""
+"""Reading checkpoints as data, whoever wrote them: .safetensors, files of torch.save, snapshots of NVIDIA's training.
+
+None of their code is run, nothing is imported for them, and their sizes are checked before memory is taken.
+"""
 
 from __future__ import annotations
 
-import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,23 +14,68 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from preimage.harness.errors import WeightsError
+from preimage.harness.limits import readable
+from preimage.harness.reading.bounds import Budget, ReadingLimits, Stream, Unreadable, damaged
+from preimage.harness.reading.formats import HEAD, Format, format_of
+from preimage.harness.reading.inert import InertGlobal, InertObject
+from preimage.harness.reading.networks import NetworkRecord, the_network
+from preimage.harness.reading.snapshots import snapshot
+from preimage.harness.reading.torch_files import legacy, zipped
+
+ADVICE = "Give a .safetensors file, or a .pth file that holds tensors alone"
+LIMITS = ReadingLimits()
 
 
-def held_in(path: Path) -> object:
-    """What the file holds, on the CPU. Raises WeightsError where it cannot be read without running code of it."""
+def held_in(path: Path, limits: ReadingLimits = LIMITS) -> object:
+    """What the file holds, on the CPU: tensors, containers, numbers, texts, `NetworkRecord`s, inert records.
+
+    Raises WeightsError that says what the file is where it is none of the readable formats, is damaged or truncated,
+    unfolds into more than the limits, or has something called: the error then names the global.
+    """
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        held: object = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that are no checkpoint, or a damaged one, may raise anything
-        said = str(error).strip().split("\n")[0].rstrip(".")
-        if isinstance(error, pickle.UnpicklingError):  # torch's words tell how to run its code
-            said = "it is damaged, or holds objects beside tensors, and no code of a checkpoint is run"
-        raise WeightsError(
-            f"cannot read the weights {str(path)!r}: {type(error).__name__}{said and ': '}{said}. Give a .safetensors "
-            "file, or a .pth file that holds tensors alone"
-        ) from error
+        return _held(path, limits)
+    except Unreadable as error:
+        raise _unreadable(path, error.reason, error.advice) from error
+    except Exception as error:  # a file that is missing; what nobody foresaw in one that a stranger wrote
+        said = str(error).strip().split("\n")[0][:300].rstrip(".")
+        raise _unreadable(path, f"{type(error).__name__}{said and ': '}{said}", "") from error
+
+
+def _held(path: Path, limits: ReadingLimits) -> object:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        if size > limits.file:
+            raise Unreadable(f"it has {readable(size)}, and files of at most {readable(limits.file)} are read")
+        file.seek(0)
+        kind = format_of(file.read(HEAD), size, path.suffix)
+        file.seek(0)
+        stream, budget = Stream(file, size), Budget(size, limits)
+        match kind:
+            case Format.SAFETENSORS:
+                return load_file(path)
+            case Format.ZIP:
+                held = zipped(file, size, budget)
+            case Format.LEGACY:
+                held = legacy(stream, budget)
+            case Format.PICKLE | Format.TEXT_PICKLE:
+                held = snapshot(stream, budget)
+    if isinstance(held, InertObject | InertGlobal):
+        raise Unreadable(f"it holds {held}, a class of somebody's program, and no data")
     return held
+
+
+def _unreadable(path: Path, reason: str, advice: str) -> WeightsError:
+    more = f"{advice}. " if advice else ""
+    return WeightsError(f"cannot read the weights {str(path)!r}: {reason}. {more}{ADVICE}")
+
+
+def network_in(path: Path, limits: ReadingLimits = LIMITS) -> NetworkRecord:
+    """The generator of a snapshot: its `G_ema`, else its `G`, else the only network in it.
+
+    Raises WeightsError as `held_in` does; that says what is in the file where it holds no such network; that names the
+    global where the network holds what a call gave.
+    """
+    return the_network(held_in(path, limits), str(path))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
