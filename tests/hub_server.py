@@ -67,6 +67,9 @@ class HubServer:
         self.asked: list[Asked] = []
         self.sent = 0
         self.rate: float | None = None
+        self.hold_after: int | None = None
+        self.released = threading.Event()
+        """No more than ``hold_after`` bytes of content are sent before this is set."""
         self.large = True
         """Whether files are named by their sha256 and lie elsewhere; else by git's name, and on the Hub itself."""
 
@@ -184,6 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _pour(self, body: bytes) -> None:
         for start in range(0, len(body), CHUNK):
             piece = body[start : start + CHUNK]
+            if self.hub.hold_after is not None and self.hub.sent >= self.hub.hold_after:
+                self.hub.released.wait()
             if self.hub.rate is not None:
                 time.sleep(len(piece) / self.hub.rate)
             try:
@@ -218,6 +223,7 @@ def serving_hub() -> Iterator[HubServer]:
             thread.start()
             for end in (server.server_close, thread.join, server.shutdown):
                 stack.callback(end)
+        stack.callback(hub.released.set)
         yield hub
 
 
