@@ -62,9 +62,7 @@ class Upsample(Resampler):
         padding = [max(pixels, 0) for pixels in cut]
         y = functional.conv_transpose2d(x, kernel, stride=stride, padding=padding, groups=self.channels)
         front = [max(-pixels, 0) for pixels in cut]
-        behind = [
-            step * was - is_now - lead for step, was, is_now, lead in zip(stride, x.shape[2:], y.shape[2:], front)
-        ]
+        behind = [stride[axis] * x.shape[axis + 2] - y.shape[axis + 2] - front[axis] for axis in (0, 1)]
         return padded(y, front, behind)
 
 
