@@ -10,6 +10,7 @@ import click
 from preimage.harness.errors import DuplicateName, PreimageError, UnknownName, UsageError
 from preimage.harness.verbs.checking import check
 from preimage.harness.verbs.comparing import compare
+from preimage.harness.verbs.converting import convert
 from preimage.harness.verbs.examining import doctor
 from preimage.harness.verbs.fetching import fetch
 from preimage.harness.verbs.listing import list_, plugins, show
@@ -75,7 +76,22 @@ def cli() -> None:
     """
 
 
-for command in (check, compare, demo, doctor, fetch, list_, merge, plugins, run, scores, show, summarise, verify):
+for command in (
+    check,
+    compare,
+    convert,
+    demo,
+    doctor,
+    fetch,
+    list_,
+    merge,
+    plugins,
+    run,
+    scores,
+    show,
+    summarise,
+    verify,
+):
     cli.add_command(command)
 
 

@@ -28,7 +28,7 @@ def write_converted(path: Path, family: str, config: Config, weights: Mapping[st
         metadata = {"family": family, "config": json.dumps(dict(config), sort_keys=True)}
     except (TypeError, ValueError) as error:
         raise WeightsError(
-            f"the settings of {str(path)!r} are not plain data ({error}). Give numbers, texts, lists"
+            f"the settings of {str(path)!r} are not plain data ({error}). Give numbers, texts, lists and tables"
         ) from error
     held = {name: weights[name].detach().cpu().contiguous().clone() for name in sorted(weights)}  # none shares memory
     try:
