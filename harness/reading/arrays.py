@@ -33,7 +33,7 @@ class NumberType:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """As numpy has it."""
-        return np.dtype(self.kind).newbyteorder("=" if self.order == "|" else self.order)
+        return np.dtype(f"{self.order}{self.kind}")
 
 
 def number_type(args: tuple[object, ...], _: Budget) -> NumberType:
@@ -68,7 +68,7 @@ def fill_array(target: NDArray[np.generic], state: object, budget: Budget) -> No
         case (1 as version, tuple(shape), NumberType() as kind, bool() | int() as fortran, bytes(raw)):
             sizes = _fits(shape, kind.dtype.itemsize, len(raw))
             budget.take(len(raw))
-            target.__setstate__((version, sizes, kind.dtype, bool(fortran), raw))  # numpy's own, of values that fit
+            target.__setstate__((version, sizes, kind.dtype, bool(fortran), raw))  # type: ignore[arg-type]  # a plain bool
         case _:
             raise damaged("its numpy array has a state that is none, or holds objects")
 

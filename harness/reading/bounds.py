@@ -19,6 +19,10 @@ class Unreadable(Exception):
         self.reason, self.advice = reason, advice
 
 
+class Damaged(Unreadable):
+    """Bytes that are no checkpoint, or no longer one."""
+
+
 @dataclass(frozen=True)
 class ReadingLimits:
     """What is refused before it is read. file: bytes of a file. operations: of all pickles in it together."""
@@ -82,14 +86,14 @@ class Stream:
         return self.position
 
 
-def truncated(size: int) -> Unreadable:
+def truncated(size: int) -> Damaged:
     """The error of a file that ends too early."""
-    return Unreadable(f"it is truncated: it ends after {size} bytes, in the middle of its data", "Fetch it again")
+    return Damaged(f"it is truncated: it ends after {size} bytes, in the middle of its data", "Fetch it again")
 
 
-def damaged(what: str) -> Unreadable:
+def damaged(what: str) -> Damaged:
     """The error of bytes that are no checkpoint, or no longer one."""
-    return Unreadable(f"it is damaged: {what}", "Fetch it again")
+    return Damaged(f"it is damaged: {what}", "Fetch it again")
 
 
 def natural(value: object) -> TypeGuard[int]:

@@ -52,6 +52,8 @@ def format_of(head: bytes, size: int, suffix: str) -> Format:
     if text.startswith(b"version https://git-lfs"):
         said = "it is a Git LFS pointer: a text that stands for the file"
         raise Unreadable(said, "Type `git lfs pull` where it was cloned, or fetch the file itself")
+    if text.startswith((b"{", b"[{")) and suffix != ".safetensors":
+        raise Unreadable("it is a text of settings (JSON), not the weights beside it")
     for magic, reason, advice in _OTHERS:
         if head.startswith(magic):
             raise Unreadable(reason, advice)

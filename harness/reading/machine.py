@@ -6,6 +6,7 @@ is a `Known` one, for which a function of this package builds the data, or an in
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from pickletools import genops
 
@@ -15,6 +16,8 @@ from preimage.harness.reading.arrays import NumberType, fill_array
 from preimage.harness.reading.bounds import Budget, Stream, Unreadable, damaged, truncated
 from preimage.harness.reading.calling import Calls, hashable, pairs, table
 from preimage.harness.reading.inert import InertObject
+
+codecs.lookup("raw-unicode-escape")  # a module, which would else be imported in the middle of somebody's file
 
 
 class Machine:

@@ -120,16 +120,17 @@ def the_network(held: object, where: str) -> NetworkRecord:
     """
     table = held if isinstance(held, Mapping) else {"": held}
     networks = {name: found for name, value in table.items() if (found := as_network(value)) is not None}
-    chosen = next((networks[name] for name in ("G_ema", "G") if name in networks), None)
-    if chosen is None and len(networks) == 1:
-        chosen = next(iter(networks.values()))
+    wanted = next((name for name in ("G_ema", "G") if table.get(name) is not None), None)
+    if wanted is None and len(networks) == 1:
+        wanted = next(iter(networks))
+    chosen = None if wanted is None else networks.get(wanted)
     if chosen is None:
         names = ", ".join(f"{str(name)[:40]} ({_kind(table[name])})" for name in list(table)[:12]) or "nothing"
         said = f"it holds {names}" if isinstance(held, Mapping) else f"it holds {_kind(held)}"
         raise WeightsError(f"no generator in {where!r}: {said}. Give a snapshot with a network `G_ema` or `G`")
-    if (found := call_within(chosen)) is not None:
+    if (call := call_within(chosen)) is not None:
         raise WeightsError(
-            f"cannot read the network of {where!r}: it holds what a call of {found} gave, and no code of a checkpoint "
+            f"cannot read the network of {where!r}: it holds what a call of {call} gave, and no code of a checkpoint "
             "is run. Give a snapshot that training wrote"
         )
     return chosen

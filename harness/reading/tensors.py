@@ -59,7 +59,7 @@ def allocated(kind: StorageType, count: int, held: int, budget: Budget) -> Stora
 
 def raw_bytes(storage: Storage) -> memoryview:
     """The bytes of a storage, to be written."""
-    return memoryview(storage.numbers.view(torch.uint8).numpy())
+    return storage.numbers.view(torch.uint8).numpy().data
 
 
 def rebuild_tensor(args: tuple[object, ...], _: Budget) -> Tensor:

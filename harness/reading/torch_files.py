@@ -6,6 +6,7 @@ the storages. Neither is unpacked to a disk, and no storage is allocated before 
 
 from __future__ import annotations
 
+import codecs
 import struct
 import zipfile
 from io import BytesIO
@@ -22,6 +23,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # as every pickle of protocol 2 or later writes that number
 PROTOCOL = 1001
 MOST_MEMBERS = 100_000
+codecs.lookup("cp437")  # of zip archives: a module, which would else be imported in the middle of somebody's file
 NAMES: dict[tuple[str, str], object] = {**CONTAINERS, **NUMPY, **TENSORS}
 
 
