@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -43,7 +42,8 @@ class StyleGAN2(Generator):
         self.num_classes = settings.c_dim
 
     def decode(self, code: Tensor, label: Tensor | None = None, *, space: str = "z") -> Tensor:
-        return (self.synthesis(self._layers(code, label, space)) + 1) * 0.5
+        images: Tensor = self.synthesis(self._layers(code, label, space))
+        return (images + 1) * 0.5
 
     def push(self, code: Tensor, label: Tensor | None = None, *, source: str, target: str) -> Tensor:
         """z to w or w+, w to w+. Raises GeneratorError for a way back."""
@@ -75,7 +75,7 @@ class StyleGAN2(Generator):
         if code.ndim != 2 or code.shape[1] != known.dim:
             raise GeneratorError(f"codes of space {space!r} are [n, {known.dim}], not {list(code.shape)}")
         if space == "w+":
-            return code.unflatten(1, (layers, self.settings.w_dim)).unbind(1)
+            return code.reshape(len(code), layers, self.settings.w_dim).unbind(1)
         if space == "w":
             return [code] * layers
         w: Tensor = self.mapping(code, self._classes(code, label))
@@ -113,4 +113,4 @@ def build(config: Config, weights: Mapping[str, Tensor]) -> StyleGAN2:
     generator = StyleGAN2(settings_from(config))
     load_exactly(generator, weights, f"a {FAMILY}")
     fold(generator)
-    return cast(StyleGAN2, generator.eval().requires_grad_(False))
+    return generator.eval().requires_grad_(False)

@@ -34,6 +34,11 @@ class LayerSettings:
     added_noise: bool  # whether it is added
 
 
+def clamped(x: Tensor, bound: float | None) -> Tensor:
+    """x within +- bound, if there is one; by the function whose backward pass is one operation."""
+    return x if bound is None else functional.hardtanh(x, -bound, bound)
+
+
 class SynthesisLayer(nn.Module):
     """``act(conv(x s, W) d + noise + bias) gain``, d such that the filters W s of each output have norm 1.
 
@@ -84,10 +89,10 @@ class SynthesisLayer(nn.Module):
         else:
             x = self.blur(functional.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2))
         d = torch.rsqrt(s.square() @ self.squares + 1e-8 / self.gain**2)
-        x = torch.addcmul(self.offset, x, d[:, :, None, None])
+        x = (x * d[:, :, None, None]).add_(self.offset)  # in place where no backward pass needs what was there
         if self.settings.act == "lrelu":
-            x = functional.leaky_relu(x, SLOPE)
-        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+            x = functional.leaky_relu(x, SLOPE, inplace=True)
+        return clamped(x, self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -106,8 +111,8 @@ class ToRGB(nn.Module):
         matrix = self.weight[:, :, 0, 0] * s.unsqueeze(1)  # [n, colours, i]
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [n, h w, i]
         rgb = torch.baddbmm(self.bias, pixels, matrix.transpose(1, 2))
-        rgb = rgb.transpose(1, 2).unflatten(2, x.shape[2:])
-        return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
+        rgb = rgb.transpose(1, 2).reshape(len(x), len(self.weight), *x.shape[2:])
+        return clamped(rgb, self.clamp)
 
 
 class Skip(nn.Module):
