@@ -46,6 +46,16 @@ class StyleGanXl(Generator):
             self.spaces["w"] = LatentSpace("w", mapping.w_dim, None)
         self.spaces["w+"] = LatentSpace("w+", network.num_ws * mapping.w_dim, None)
 
+    def space(self, name: str) -> LatentSpace:
+        """The space of that name. Raises GeneratorError that lists the ones there are."""
+        if name == "w" and name not in self.spaces:
+            raise GeneratorError(
+                f"no latent space 'w': with `truncation_cutoff` {self.settings.truncation_cutoff} of "
+                f"{self.settings.synthesis.num_ws} layers, no single w makes the images of z. Choose w+, or leave out "
+                "the cutoff"
+            )
+        return super().space(name)
+
     def decode(self, code: Tensor, label: Tensor | None = None, *, space: str = "z") -> Tensor:
         """Labels are classes [n], or [n, c_dim] of which the largest counts, as upstream; w and w+ need none."""
         images: Tensor = self.synthesis(self.layer_codes(code, label, space))
@@ -70,7 +80,7 @@ class StyleGanXl(Generator):
             raise GeneratorError(f"codes of {space!r} are [n, {given.dim}], not {list(code.shape)}")
         num_ws = settings.synthesis.num_ws
         if space == "w+":
-            return code.unflatten(1, (num_ws, settings.mapping.w_dim))
+            return code.reshape(-1, num_ws, settings.mapping.w_dim)
         if space == "w":
             return code.unsqueeze(1).expand(-1, num_ws, -1)
         classes = self._classes(label, len(code))
@@ -86,7 +96,12 @@ class StyleGanXl(Generator):
             return label.argmax(dim=1)
         if tuple(label.shape) != (images,) or label.is_floating_point():
             raise GeneratorError(
-                f"labels are {list(label.shape)} {label.dtype}; give [{images}] int64, or [{images}, {self.num_classes}]"
+                f"labels are [{images}] int64, or [{images}, {self.num_classes}] of which the largest counts, not "
+                f"{list(label.shape)} {label.dtype}"
+            )
+        if images and not 0 <= int(label.min()) <= int(label.max()) < self.num_classes:
+            raise GeneratorError(
+                f"labels are {sorted(set(label.tolist()))}; they must be from 0 to {self.num_classes - 1}"
             )
         return label
 

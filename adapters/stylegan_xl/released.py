@@ -6,7 +6,6 @@ nothing; its layers' attributes do. Stale ones of the stem (``num_layers``, ``sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 
 import numpy as np

@@ -2,8 +2,8 @@
 
 - The constructor settings of a stem.
 - Those under ``stem_init_kwargs``, and under ``superres_kwargs`` a list of heads, each put on what stands before it.
-- What a released network says of itself: ``input`` and ``layers`` as tables of attributes, and the sizes. These win over
-  the settings that designed them.
+- What a released network says of itself: ``input`` and ``layers`` as tables of attributes, and the sizes. These win
+  over the settings that designed them.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class FourierInput(nn.Module):
         rows = torch.stack([along.cos(), along.sin()], dim=3)
         columns = torch.stack([across.sin(), across.cos()], dim=2) * amp[:, :, None, None]
         features = (rows @ columns).flatten(2)
-        mixed = self.weight / math.sqrt(self.spec.channels) @ features
-        return mixed.unflatten(2, (self.spec.size, self.spec.size))
+        mixed: Tensor = self.weight / math.sqrt(self.spec.channels) @ features
+        return mixed.reshape(-1, self.spec.channels, self.spec.size, self.spec.size)
 
     def _moved(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Frequencies [n, channels, 2] and phases [n, channels]: rotation and translation by w, then ``transform``."""
@@ -106,7 +106,8 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         s = self.affine(w)
-        return self.resample(self._coloured(x, s) if self.spec.is_torgb else self._convolved(x, s))
+        y: Tensor = self.resample(self._coloured(x, s) if self.spec.is_torgb else self._convolved(x, s))
+        return y
 
     def _convolved(self, x: Tensor, s: Tensor) -> Tensor:
         s = s * s.square().mean(dim=1, keepdim=True).rsqrt()
@@ -118,7 +119,8 @@ class SynthesisLayer(nn.Module):
         """toRGB: a few channels, so it is the weights that are scaled, and not demodulated."""
         gain = self.magnitude_ema.rsqrt() / math.sqrt(self.spec.in_channels)
         kernel = self.weight.flatten(1) * (s * gain).unsqueeze(1)
-        return torch.baddbmm(self.bias.unsqueeze(1), kernel, x.flatten(2)).unflatten(2, x.shape[2:])
+        y = torch.baddbmm(self.bias.unsqueeze(1), kernel, x.flatten(2))
+        return y.reshape(len(x), -1, *x.shape[2:])
 
 
 class Resample(nn.Module):
@@ -177,7 +179,7 @@ class SynthesisNetwork(nn.Module):
 
     def forward(self, ws: Tensor) -> Tensor:
         first, *others = ws.unbind(1)
-        x = self.input(first)
+        x: Tensor = self.input(first)
         for layer, w in zip(self.layers, others, strict=True):
             x = layer(x, w)
         return x * self.output_scale
