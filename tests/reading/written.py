@@ -8,7 +8,7 @@ import struct
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ class Stored:
 class Writer(pickle._Pickler):  # type: ignore[name-defined,misc]  # of the standard library, in Python
     """Pickles with names that nobody can import."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
     def persistent_id(self, obj: Any) -> Any:
         return obj.identity if isinstance(obj, Stored) else None
