@@ -30,9 +30,10 @@ class _Download(NamedTuple):
     unfinished: Path
 
 
-def bring_content(repo: str, file: str, seen: HfFileMetadata, sha256: str | None) -> None:
+def bring_content(repo: str, file: str, seen: HfFileMetadata, sha256: str | None) -> Path | None:
     """Download the content of a file into the client's cache, unless it is there; the client then finds it.
 
+    Returns where it lies, None where it is left to the client.
     seen: what the Hub has said of the file. Left to the client: what the Hub does not name by its sha256 (it is small),
     and what comes by Xet. sha256: what a card gives, which is as good as what the Hub says.
     Raises WeightsError where another content has come, of which nothing is kept, and what the client raises.
@@ -43,7 +44,7 @@ def bring_content(repo: str, file: str, seen: HfFileMetadata, sha256: str | None
 
     etag = seen.etag or ""
     if seen.xet_file_data is not None or not seen.commit_hash or not seen.size or not _SHA256.fullmatch(etag):
-        return
+        return None
     cache = Path(constants.HF_HUB_CACHE).expanduser().resolve()
     folder = repo_folder_name(repo_id=repo, repo_type="model")
     content, lock = cache / folder / "blobs" / etag, cache / ".locks" / folder / f"{etag}.lock"
@@ -51,7 +52,7 @@ def bring_content(repo: str, file: str, seen: HfFileMetadata, sha256: str | None
     lock.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):
         if content.exists():
-            return
+            return content
         url = hf_hub_url(repo, file, revision=seen.commit_hash)
         download = _Download(url, file, seen.size, etag, content.with_name(f"{etag}.incomplete"))
         wanted = {etag, sha256}
@@ -62,6 +63,7 @@ def bring_content(repo: str, file: str, seen: HfFileMetadata, sha256: str | None
                 "was damaged on its way, and nothing of it is kept. Type the same command again"
             )
         download.unfinished.replace(content)
+    return content
 
 
 def _continued(download: _Download) -> str:

@@ -86,7 +86,7 @@ def fetched(wanted: HubFile, sha256: str | None) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
-    here = kept(wanted)
+    here, content = kept(wanted), None
     if here is not None and wanted.pinned:
         return here
     try:
@@ -103,8 +103,11 @@ def fetched(wanted: HubFile, sha256: str | None) -> Path:
         else:
             if here is not None and seen.commit_hash and kept(wanted, seen.commit_hash) == here:
                 return here
-            bring_content(wanted.repo, wanted.file, seen, sha256)
-        return Path(hf_hub_download(wanted.repo, wanted.file, revision=wanted.revision))  # asks again, with patience
+            content = bring_content(wanted.repo, wanted.file, seen, sha256)
+        found = Path(hf_hub_download(wanted.repo, wanted.file, revision=wanted.revision))  # asks again, with patience
+        if content is not None and not found.is_symlink():  # copied, where there are no links
+            content.unlink(missing_ok=True)
+        return found
     except WeightsError:
         raise
     except Exception as error:  # of the client, of its HTTP library, of the disk

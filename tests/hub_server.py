@@ -67,6 +67,8 @@ class HubServer:
         self.asked: list[Asked] = []
         self.sent = 0
         self.rate: float | None = None
+        self.ranges = True
+        """Whether a part of a content may be asked for; else all of it comes."""
         self.hold_after: int | None = None
         self.released = threading.Event()
         """No more than ``hold_after`` bytes of content are sent before this is set."""
@@ -165,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, body: bytes, headers: tuple[tuple[str, str], ...], fault: Fault | None) -> None:
         if fault is not None and fault.body is not None:
             body = fault.body
-        wanted = self.headers.get("Range", "")
+        wanted = self.headers.get("Range", "") if self.hub.ranges else ""
         begin = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted else 0
         if begin and begin >= len(body):
             self._say(416, (("Content-Range", f"bytes */{len(body)}"),))

@@ -186,10 +186,11 @@ def test_what_the_hub_refuses_is_told_with_the_address_and_what_to_type(
         (Fault(429, headers=(("Retry-After", "7"),)), "Wait 7 seconds"),
         (Fault(500), "answers 500, a fault of its own"),
         (Fault(cut_after=0), "RemoteProtocolError"),
+        (Fault(redirect="/round/and/round"), "TooManyRedirects"),
         (Fault(body=BODY[:-9]), "OSError: Consistency check failed: file should be of size"),
         (Fault(body=BODY + b"more"), "OSError: Consistency check failed: file should be of size"),
     ],
-    ids=["403", "404", "429", "500", "cut", "shorter", "longer"],
+    ids=["403", "404", "429", "500", "cut", "redirects", "shorter", "longer"],
 )
 def test_content_that_does_not_come_is_told(filled: HubServer, fault: Fault, said: str) -> None:
     filled.faults["cdn GET"] = fault
@@ -297,6 +298,24 @@ def test_a_download_that_failed_goes_on_where_it_stopped(filled: HubServer, unfi
     assert [one.range for one in filled.contents()] == [f"bytes={4 * CHUNK}-"]
     assert filled.sent == len(BODY) - 4 * CHUNK
     assert not unfinished.exists()
+
+
+def test_a_server_that_sends_all_again_is_understood(filled: HubServer, unfinished: Path) -> None:
+    filled.ranges = False
+    unfinished.write_bytes(BODY[: 4 * CHUNK])
+    assert locate(BRANCH).read_bytes() == BODY
+    assert len(filled.contents()) == 1
+
+
+def test_where_there_are_no_links_the_content_is_kept_once(filled: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda _: False)
+    path = locate(BRANCH)
+    assert not path.is_symlink() and locate(PINNED, offline=True) == path
+    assert not list((path.parents[2] / "blobs").iterdir())
+    path.write_bytes(WRONG)
+    with pytest.raises(WeightsError, match="It was removed from the cache"):
+        locate(PINNED)
+    assert locate(PINNED).read_bytes() == BODY
 
 
 def test_what_has_come_of_a_download_that_failed_is_kept(filled: HubServer, unfinished: Path) -> None:
