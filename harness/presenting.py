@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from preimage.harness.cards import ModelCard
-from preimage.harness.errors import PreimageError, Refused
-from preimage.harness.loading import is_classifier
+from preimage.harness.cards import ModelCard, Weights
+from preimage.harness.errors import PreimageError, Refused, WeightsError
+from preimage.harness.loading import is_classifier, weights_of
 from preimage.harness.plugins import Registry
+from preimage.harness.weights import here
 from preimage.harness.world import World
 
 
 def presented(name: str, registry: Registry) -> list[tuple[str, str]]:
     """(label, text) lines about a model. What cannot be told, because the model fails to load, is told as such."""
     card = registry.models[name]
+    weights = weights_of(card, registry)
+    if weights is not None and _somewhere_else(weights):
+        return [*_card(card), ("size", f"told once its weights are here: type `preimage fetch {name}`")]
     world = World(registry)
     return [*_card(card), *_size(card, world), *_refusals(card, world)]
+
+
+def _somewhere_else(weights: Weights) -> bool:
+    """Whether the weights would have to be downloaded: nothing is, to show a card."""
+    try:
+        return here(weights) is None
+    except WeightsError:
+        return False  # an address that is none: told where the model is loaded
 
 
 def _card(card: ModelCard) -> list[tuple[str, str]]:
