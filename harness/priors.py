@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from preimage.harness.streams import Streams
 
 class Prior:
     """The law of a code. Subclass it for a law that is not here; all three methods are needed."""
+
+    plausible_draws: ClassVar[bool] = True
+    """Whether nearly all of its draws are plausible; where codes were kept in a set that it knows nothing of, not."""
 
     def sample(self, streams: Streams, dim: int) -> Tensor:
         """One draw per stream, [n, dim] float32."""

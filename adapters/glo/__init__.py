@@ -1,0 +1,15 @@
+"""GLO: a DCGAN decoder trained together with a code for every training image, as in tneumann/minimal_glo.
+
+Hook module: it names the builders by import string and leaves torch unimported.
+"""
+
+from __future__ import annotations
+
+from preimage.harness.cards import Family
+from preimage.harness.hooks import Register, hookimpl, lazy
+
+
+@hookimpl
+def register_families(register: Register) -> None:
+    home = "preimage.adapters.glo.family"
+    register(Family("glo-minimal", build=lazy(f"{home}:build"), read=lazy(f"{home}:read")))
