@@ -70,7 +70,7 @@ class SynthesisLayer(nn.Module):
 
     def fold(self) -> None:
         """Make what does not depend on the code: sums of squares [i, o], noise and bias, the order of the weights."""
-        self.squares = self.weight.square().sum(dim=(2, 3)).T.contiguous() / self.gain**2
+        self.squares = (self.weight.double().square().sum(dim=(2, 3)).T.contiguous() / self.gain**2).float()
         offset = self.bias.view(1, -1, 1, 1)
         if self.settings.stored_noise and self.settings.added_noise:
             offset = offset + self.noise_const * self.noise_strength
