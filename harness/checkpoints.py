@@ -5,7 +5,6 @@ None of their code is run, nothing is imported for them, and their sizes are che
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from preimage.harness.errors import WeightsError
 from preimage.harness.limits import readable
-from preimage.harness.reading.bounds import Budget, ReadingLimits, Stream, Unreadable, damaged
+from preimage.harness.reading.bounds import Budget, Damaged, ReadingLimits, Stream, Unreadable, shown
 from preimage.harness.reading.formats import HEAD, Format, format_of
 from preimage.harness.reading.inert import InertGlobal, InertObject
 from preimage.harness.reading.networks import NetworkRecord, the_network
@@ -37,7 +36,7 @@ def held_in(path: Path, limits: ReadingLimits = LIMITS) -> object:
     except Unreadable as error:
         raise _unreadable(path, error.reason, error.advice) from error
     except Exception as error:  # a file that is missing; what nobody foresaw in one that a stranger wrote
-        said = str(error).strip().split("\n")[0][:300].rstrip(".")
+        said = shown(str(error).strip().split("\n")[0], 300).rstrip(".")
         raise _unreadable(path, f"{type(error).__name__}{said and ': '}{said}", "") from error
 
 
@@ -57,11 +56,22 @@ def _held(path: Path, limits: ReadingLimits) -> object:
                 held = zipped(file, size, budget)
             case Format.LEGACY:
                 held = legacy(stream, budget)
-            case Format.PICKLE | Format.TEXT_PICKLE:
+            case Format.PICKLE:
                 held = snapshot(stream, budget)
+            case Format.TEXT_PICKLE:
+                held = _perhaps_a_pickle(stream, budget)
     if isinstance(held, InertObject | InertGlobal):
         raise Unreadable(f"it holds {held}, a class of somebody's program, and no data")
     return held
+
+
+def _perhaps_a_pickle(stream: Stream, budget: Budget) -> object:
+    """What a pickle without a head holds: protocols 0 and 1 begin like any text."""
+    try:
+        return snapshot(stream, budget)
+    except Damaged as error:
+        said = "it is no file of weights: neither .safetensors, nor of torch.save, nor any other pickle"
+        raise Unreadable(f"{said} ({error.reason})") from error
 
 
 def _unreadable(path: Path, reason: str, advice: str) -> WeightsError:

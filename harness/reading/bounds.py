@@ -28,7 +28,7 @@ class ReadingLimits:
     """What is refused before it is read. file: bytes of a file. operations: of all pickles in it together."""
 
     file: int = 32 * GIB  # the largest released snapshots have 4 GB
-    operations: int = 5_000_000  # a snapshot of three networks has 100,000
+    operations: int = 2_000_000  # a snapshot of three networks has 100,000
 
 
 class Budget:
@@ -99,6 +99,11 @@ def damaged(what: str) -> Damaged:
 def natural(value: object) -> TypeGuard[int]:
     """Whether a value of a file is a count that fits into 64 bits."""
     return isinstance(value, int) and 0 <= value < INT64
+
+
+def shown(text: str, most: int = 80) -> str:
+    """A text of a file in a message: short, and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
 
 
 def told(value: object) -> str:

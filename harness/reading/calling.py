@@ -42,7 +42,7 @@ class Calls:
         module = RENAMED.get(module, module)
         if module.startswith("dnnlib.tflib"):
             raise Unreadable(
-                f"it is a TensorFlow-era pickle: it holds {module}.{name}"[:200],
+                f"it is a TensorFlow-era pickle: it holds {InertGlobal(module, name)}",
                 "Convert it with `legacy.py` of NVlabs/stylegan2-ada-pytorch, and give the file that this writes",
             )
         if (module, name) not in self.found:
@@ -56,7 +56,8 @@ class Calls:
         if isinstance(found, Known):
             return found.build(args, self.budget)
         if isinstance(found, InertGlobal) and (found.module, found.name) in RECONSTRUCTORS and args:
-            return self.new(args[0], ())
+            base = args[2:3]  # of a subclass of a container: what the container held
+            return self.new(args[0], () if base == (None,) else base)
         if isinstance(found, InertObject):
             found = found.of
             if found.library and not found.tolerated:

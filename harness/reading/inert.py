@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from preimage.harness.reading.bounds import Unreadable
+from preimage.harness.reading.bounds import Unreadable, shown
 
 RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "UserDict": "collections", "exceptions": "builtins"}
 """Modules as Python 2 named them."""
@@ -41,7 +41,7 @@ class InertGlobal:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}"[:160]
+        return shown(f"{self.module}.{self.name}", 160)
 
     @property
     def tolerated(self) -> bool:
@@ -54,7 +54,7 @@ class InertGlobal:
         return self.module.split(".")[0] in sys.stdlib_module_names
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class InertObject:
     """An instance of a class that nobody here knows, as data: its arguments, its state, what was put into it."""
 

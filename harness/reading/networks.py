@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from preimage.harness.errors import WeightsError
+from preimage.harness.reading.bounds import shown
 from preimage.harness.reading.inert import InertGlobal, InertObject
 
 TABLES = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
 SETTINGS = ("_init_args", "_init_kwargs")
-MOST = 1_000_000  # modules and tensors of one network
-LONGEST = 1000  # letters of a name
+MOST = 200_000  # modules and tensors of one network
+LONGEST = 300  # letters of a name
 DEEPEST = 64
 
 
@@ -30,7 +31,7 @@ class NetworkRecord:
     state: Mapping[str, object]
 
     def __repr__(self) -> str:
-        return f"<network {self.class_name[:80]}>"
+        return f"<network {shown(self.class_name)}>"
 
     @property
     def init_args(self) -> tuple[object, ...]:
@@ -63,7 +64,7 @@ class NetworkRecord:
             if network is not None:
                 found[name] = network
             elif value is not None:
-                raise WeightsError(f"{self}: its module {name[:80]!r} is {_kind(value)}. Give an official snapshot")
+                raise WeightsError(f"{self}: its module {shown(name)!r} is {_kind(value)}. Give an official snapshot")
         return found
 
     def tensors(self) -> dict[str, Tensor]:
@@ -74,7 +75,7 @@ class NetworkRecord:
         return dict(self._walk("", 0, iter(range(MOST))))
 
     def _walk(self, prefix: str, depth: int, left: Iterator[int]) -> Iterator[tuple[str, Tensor]]:
-        if depth > DEEPEST or next(left, None) is None:
+        if depth > DEEPEST or len(prefix) > LONGEST or next(left, None) is None:
             raise self._endless()
         passing = self.state.get("_non_persistent_buffers_set", ())
         skipped = passing if isinstance(passing, set | frozenset | list | tuple) else ()
@@ -86,9 +87,8 @@ class NetworkRecord:
                     if table == "_parameters" or name not in skipped:
                         yield f"{prefix}{name}", value
                 elif value is not None:
-                    raise WeightsError(
-                        f"{self}: {prefix[:200]}{name[:80]} is {_kind(value)}, not a tensor. Give an official snapshot"
-                    )
+                    said = f"{shown(prefix + name, 200)} is {_kind(value)}, not a tensor"
+                    raise WeightsError(f"{self}: {said}. Give an official snapshot")
         for name, child in self.children.items():
             yield from child._walk(f"{prefix}{name}.", depth + 1, left)
 
@@ -125,7 +125,7 @@ def the_network(held: object, where: str) -> NetworkRecord:
         wanted = next(iter(networks))
     chosen = None if wanted is None else networks.get(wanted)
     if chosen is None:
-        names = ", ".join(f"{str(name)[:40]} ({_kind(table[name])})" for name in list(table)[:12]) or "nothing"
+        names = ", ".join(f"{shown(str(name), 40)} ({_kind(table[name])})" for name in list(table)[:12]) or "nothing"
         said = f"it holds {names}" if isinstance(held, Mapping) else f"it holds {_kind(held)}"
         raise WeightsError(f"no generator in {where!r}: {said}. Give a snapshot with a network `G_ema` or `G`")
     if (call := call_within(chosen)) is not None:
@@ -161,4 +161,6 @@ def call_within(value: object) -> InertGlobal | None:
 def _kind(value: object) -> str:
     if isinstance(value, InertObject):
         return f"an object of {value.of}"
+    if isinstance(value, InertGlobal):
+        return f"the name {value}"
     return repr(value) if isinstance(value, NetworkRecord) else f"a {type(value).__name__}"

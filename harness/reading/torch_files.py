@@ -23,6 +23,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # as every pickle of protocol 2 or later writes that number
 PROTOCOL = 1001
 MOST_MEMBERS = 100_000
+MOST_DIRECTORY = 1 << 24  # bytes, of all names and places of members
 codecs.lookup("cp437")  # of zip archives: a module, which would else be imported in the middle of somebody's file
 NAMES: dict[tuple[str, str], object] = {**CONTAINERS, **NUMPY, **TENSORS}
 
@@ -114,6 +115,19 @@ def honest(held: object, calls: Calls) -> object:
     return held
 
 
+class _Directory:
+    """A file whose directory of members is read; one that is longer than any checkpoint needs is not."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        """At most ``count`` bytes."""
+        if count > MOST_DIRECTORY:
+            raise Unreadable(f"the directory of its archive has {count} bytes, more than any checkpoint needs")
+        return self.file.read(count if count >= 0 else MOST_DIRECTORY)
+
+
 class _Members(_Storages):
     """Storages that are members of a zip archive."""
 
@@ -142,7 +156,9 @@ class _Members(_Storages):
 def zipped(file: BinaryIO, size: int, budget: Budget) -> object:
     """What a zip archive of torch.save holds. Raises Unreadable where it is another archive, or not read as data."""
     try:
-        archive = zipfile.ZipFile(file)
+        archive = zipfile.ZipFile(_Directory(file))
+    except Unreadable:
+        raise
     except Exception as error:  # damaged archives raise a dozen kinds of error
         raise Unreadable(
             f"it begins like a zip archive and is truncated or damaged ({type(error).__name__})", "Fetch it again"
@@ -183,7 +199,7 @@ def checked(members: list[zipfile.ZipInfo], size: int) -> str:
 
 def member(file: BinaryIO, info: zipfile.ZipInfo, size: int) -> Stream:
     """A member of an archive as it lies in the file. Raises Unreadable where it does not lie there."""
-    file.seek(info.header_offset)
+    file.seek(max(0, info.header_offset))
     head = file.read(30)
     if len(head) < 30 or head[:4] != b"PK\x03\x04":
         raise damaged(f"the member {info.filename[:80]!r} of its archive is not where it should be")

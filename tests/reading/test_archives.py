@@ -107,6 +107,12 @@ def test_archives_with_very_many_members_are_refused(
     assert "has 3 members" in refused(Archive(ONE, BYTES).write(tmp_path / "a.pth"))
 
 
+def test_a_directory_without_end_is_not_read(tmp_path: Path, refused: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preimage.harness.reading.torch_files.MOST_DIRECTORY", 100)
+    words = refused(Archive(ONE, BYTES).write(tmp_path / "a.pth"))
+    assert re.search("the directory of its archive has [0-9]+ bytes, more than", words)
+
+
 def test_every_cut_of_an_archive_is_refused(tmp_path: Path, refused: Reading) -> None:
     content = Archive(ONE, BYTES).write(tmp_path / "a.pth").read_bytes()
     for length in range(4, len(content) - 1, 7):
