@@ -38,7 +38,7 @@ class FittedGaussian(Prior):
 
     def __init__(self, codes: Tensor) -> None:
         count, dim = codes.shape
-        self.mean = codes.double().mean(dim=0)
+        self.mean: Tensor = codes.double().mean(dim=0)
         centred = codes.double() - self.mean
         factor, failed = torch.linalg.cholesky_ex(centred.T @ centred / max(count - 1, 1))
         if count <= dim or bool(failed) or not bool((factor.diagonal() > 1e-8 * factor.diagonal().max()).all()):
@@ -46,7 +46,7 @@ class FittedGaussian(Prior):
                 f"{count} training codes of {dim} values span no volume, so they have no density. Choose another "
                 "`prior` in the card's config"
             )
-        self.factor = factor  # lower triangular: factor @ factor.T is the covariance
+        self.factor: Tensor = factor  # lower triangular: factor @ factor.T is the covariance
 
     def sample(self, streams: Streams, dim: int) -> Tensor:
         return self._code(streams.normal(dim))
@@ -54,7 +54,8 @@ class FittedGaussian(Prior):
     def log_prob(self, code: Tensor) -> Tensor:
         white = self._whitened(code)
         log_volume = self.factor.diagonal().log().sum().to(code.device)
-        return -0.5 * (white.square() + math.log(2 * math.pi)).sum(dim=1) - log_volume
+        density: Tensor = -0.5 * (white.square() + math.log(2 * math.pi)).sum(dim=1) - log_volume
+        return density
 
     def project(self, code: Tensor) -> Tensor:
         """Nearest by Mahalanobis' distance."""
@@ -67,12 +68,14 @@ class FittedGaussian(Prior):
     def _code(self, white: Tensor) -> Tensor:
         """Codes [n, dim] float32 of whitened ones."""
         factor, mean = self.factor.to(white.device), self.mean.to(white.device)
-        return (mean + white.double() @ factor.T).float()
+        code: Tensor = mean + white.double() @ factor.T
+        return code.float()
 
     def _whitened(self, code: Tensor) -> Tensor:
         """Codes [n, dim] float64 whose law is N(0, I)."""
         centred = code.double() - self.mean.to(code.device)
-        return torch.linalg.solve_triangular(self.factor.to(code.device), centred.T, upper=False).T
+        white: Tensor = torch.linalg.solve_triangular(self.factor.to(code.device), centred.T, upper=False).T
+        return white
 
 
 class GaussianInBall(FittedGaussian):
@@ -93,8 +96,9 @@ class UniformInBall(Prior):
 
     def sample(self, streams: Streams, dim: int) -> Tensor:
         direction = streams.normal(dim)
-        radius = streams.uniform(1).double() ** (1 / dim)
-        return (direction * (radius / direction.double().norm(dim=1, keepdim=True))).float()
+        radius: Tensor = streams.uniform(1).double() ** (1 / dim)
+        code: Tensor = direction * (radius / direction.double().norm(dim=1, keepdim=True))
+        return code.float()
 
     def log_prob(self, code: Tensor) -> Tensor:
         dim = code.shape[1]
@@ -109,4 +113,5 @@ class UniformInBall(Prior):
 
 def into_ball(code: Tensor) -> Tensor:
     """``z / max(||z||, 1)``: the nearest code of the unit ball."""
-    return code / code.norm(dim=1, keepdim=True).clamp_min(1)
+    length: Tensor = code.norm(dim=1, keepdim=True).clamp_min(1)
+    return code / length

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Self, cast
 
 from torch import Tensor, nn
 
@@ -26,9 +26,9 @@ class PlainGenerator(Generator):
         check_codes(code, self.space(space))
         return (cast(Tensor, self.network(code)) + 1) * 0.5
 
-    def frozen(self) -> PlainGenerator:
+    def frozen(self) -> Self:
         """Itself, in eval mode and without gradients of its weights."""
-        return cast(PlainGenerator, self.eval().requires_grad_(False))
+        return self.eval().requires_grad_(False)
 
 
 def check_codes(code: Tensor, space: LatentSpace) -> None:

@@ -25,7 +25,7 @@ from preimage.harness.priors import Prior, StandardNormal
 
 FAMILY = "ae"
 SETTINGS = ("nz", "ngf", "ndf", "nc", "size", "prior")
-PRIORS = {name: name for name in ("fitted", "normal")}
+PRIORS: Mapping[str | None, str] = {name: name for name in ("fitted", "normal")}
 TABLES = ("state_dict", "model_state_dict")
 
 
@@ -60,7 +60,7 @@ def build(config: Config, weights: Mapping[str, Tensor]) -> AutoEncoder:
     generator = AutoEncoder(decodes, encodes, dim, ImageSpec(out, size, size), prior)
     if codes is not None:
         generator.register_buffer("trained_codes", codes)
-    return cast(AutoEncoder, generator.frozen())
+    return generator.frozen()
 
 
 def _main(*layers: nn.Module) -> nn.ModuleDict:

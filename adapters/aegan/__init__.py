@@ -1,7 +1,6 @@
 """AEGAN, as in ConorLazarou/PokeGAN.
 
-Hook module: it names the builders by import string and leaves torch unimported. The card beside it is of a file that is
-on no hub: it is not registered, and waits for the file beside a copy of the card.
+Hook module: it names the builders by import string and leaves torch unimported.
 """
 
 from __future__ import annotations

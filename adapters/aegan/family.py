@@ -51,7 +51,7 @@ class AeganNetwork(nn.Module):
         wide = code
         for step in self.projection:
             wide = torch.cat([wide, step(wide)], dim=1)
-        x = cast(Tensor, self.seed(wide)).unflatten(1, (CHANNELS[0], 3, 3))
+        x = cast(Tensor, self.seed(wide)).reshape(-1, CHANNELS[0], 3, 3)
         for i, step in enumerate(self.conv[:-1]):
             if i:
                 x = torch.cat([x, wide[:, :, None, None].expand(-1, -1, *x.shape[2:])], dim=1)

@@ -24,7 +24,7 @@ from preimage.harness.priors import Prior, StandardNormal
 
 FAMILY = "glo-minimal"
 SETTINGS = ("code_dim", "n_filter", "out_channels", "prior")
-PRIORS = {name: name for name in ("fitted", "ball", "normal")}
+PRIORS: Mapping[str | None, str] = {name: name for name in ("fitted", "ball", "normal")}
 TABLES = ("generator", "state_dict", "model_state_dict")
 
 

@@ -1,7 +1,6 @@
 """The residual GANs of Mescheder, Geiger and Nowozin (ICML 2018), LMescheder/GAN_stability.
 
-Hook module: it names the builders by import string and leaves torch unimported. The cards beside it are of released
-files that are on no hub: they are not registered, and wait for the file beside a copy of the card.
+Hook module: it names the builders by import string and leaves torch unimported.
 """
 
 from __future__ import annotations

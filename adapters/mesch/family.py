@@ -10,13 +10,13 @@ from typing import cast
 from torch import Tensor
 
 from preimage.adapters.checked_settings import CheckedSettings
+from preimage.adapters.class_labels import checked_label
 from preimage.adapters.exact_load import load_exactly
 from preimage.adapters.mesch.network import PLANS, ResidualNetwork
 from preimage.adapters.plain_generator import check_codes
 from preimage.adapters.state_files import generator_tensors
 from preimage.harness.cards import Config, ImageSpec
 from preimage.harness.converted import read_converted
-from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator, LatentSpace
 from preimage.harness.priors import StandardNormal
 
@@ -27,7 +27,8 @@ LEAST = {"mesch-resnet": 4, "mesch-resnet2": 32, "mesch-resnet3": 64, "mesch-res
 
 
 class Mesch(Generator):
-    """Codes z ~ N(0, I) [n, z_dim]. Labels: [n] int64, or embeddings of one's own [n, embed_size] float.
+    """Codes z ~ N(0, I) [n, z_dim]. Labels: [n] int64, vectors in the place of classes' embeddings [n, embed_size] float
+    (as official code takes float labels), or weights of the classes [n, nlabels] float where that is another size.
 
     A model of one class is unconditional: it needs no label.
     """
@@ -47,22 +48,14 @@ class Mesch(Generator):
 
     def _embeddings(self, code: Tensor, label: Tensor | None) -> Tensor:
         """One for each code, [n, embed_size]."""
-        vectors, count = self.network.embedding.weight, len(code)
+        vectors = self.network.embedding.weight
         classes, size = vectors.shape
-        if label is None:
-            if self.num_classes:
-                raise GeneratorError(f"this model has {classes} classes: give decode a label per code, [n] int64")
-            return vectors.expand(count, -1)
-        if label.is_floating_point() and tuple(label.shape) == (count, size):
-            return label.to(code.dtype)
-        if label.is_floating_point() or tuple(label.shape) != (count,):
-            raise GeneratorError(
-                f"labels are [{count}] int64, or embeddings [{count}, {size}] float32, not {list(label.shape)} "
-                f"{label.dtype}"
-            )
-        if count and not 0 <= int(label.min()) <= int(label.max()) < classes:
-            raise GeneratorError(f"labels are {sorted(set(label.tolist()))}; they must be from 0 to {classes - 1}")
-        return vectors[label]
+        if label is None and not self.num_classes:
+            return vectors.expand(len(code), -1)
+        label = checked_label(label, code, classes, size)
+        if not label.is_floating_point():
+            return vectors[label]
+        return label if label.shape[1] == size else label @ vectors
 
 
 def build(family: str, config: Config, weights: Mapping[str, Tensor]) -> Mesch:
@@ -73,7 +66,7 @@ def build(family: str, config: Config, weights: Mapping[str, Tensor]) -> Mesch:
     network, dim = network_from(family, config)
     load_exactly(network.official(), weights, f"a {family}")
     network.fold()
-    return cast(Mesch, Mesch(network, dim).eval().requires_grad_(False))
+    return Mesch(network, dim).eval().requires_grad_(False)
 
 
 def network_from(family: str, config: Config) -> tuple[ResidualNetwork, int]:

@@ -151,7 +151,7 @@ class ResidualNetwork(nn.Module):
     def forward(self, code: Tensor, embedding: Tensor) -> Tensor:
         if self.plan.unit:
             embedding = embedding / embedding.norm(dim=1, keepdim=True)
-        x = self.fc(torch.cat([code, embedding], dim=1)).unflatten(1, (self.plan.first, self.plan.side, self.plan.side))
+        x = self.fc(torch.cat([code, embedding], dim=1)).reshape(-1, self.plan.first, self.plan.side, self.plan.side)
         for block in self.blocks:
             x = block(x)
         image: Tensor = self.conv_img(functional.leaky_relu(x, SLOPE)).tanh()

@@ -1,7 +1,6 @@
 """Progressively grown GANs of the GAN zoo.
 
-Hook module: it names the builders by import string and leaves torch unimported. The cards beside it are of released
-files that are on no hub: they are not registered, and wait for the file beside a copy of the card.
+Hook module: it names the builders by import string and leaves torch unimported.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class ProgressiveNetwork(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         said = self.settings
-        x = self._layer(self.formatLayer, self._normalised(code), norm=False).unflatten(1, (said.first, 4, 4))
+        x = self._layer(self.formatLayer, self._normalised(code), norm=False).reshape(-1, said.first, 4, 4)
         x = self._layer(self.groupScale0[0], self._normalised(x))
         before = x
         for scales in self.scaleLayers:
