@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,17 @@ from preimage.harness.errors import GeneratorError, WeightsError
 L = TypeVar("L", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
+Part: TypeAlias = nn.Module | Sequence[int]
+"""Of what a checkpoint holds: a network, or the shape of a tensor."""
+
+
 class Stored(nn.Module):
     """Tensors and parts under the names of a checkpoint, dots in them too, until ``make`` makes of them what computes.
 
     parts: in the order of ``make``'s arguments; a shape stands for a tensor.
     """
 
-    def __init__(self, make: Callable[..., nn.Module], parts: Mapping[str, nn.Module | Sequence[int]]) -> None:
+    def __init__(self, make: Callable[..., nn.Module], parts: Mapping[str, Part]) -> None:
         super().__init__()
         self.make, self.order = make, tuple(parts)
         for name, part in parts.items():
@@ -134,6 +138,12 @@ class Layers:
         return StoredLayer(_doubling, (inputs, outputs, 4, 4), self, bias=True, axis=1)
 
 
+def table(weight: Tensor) -> nn.Embedding:
+    """The vectors of classes [classes, dim], frozen."""
+    classes, dim = weight.shape
+    return nn.Embedding(classes, dim, _weight=weight, _freeze=True)
+
+
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return _filled(nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta"), weight, bias)
 
@@ -146,13 +156,15 @@ def _conv(weight: Tensor, bias: Tensor | None, kept: int | None = None) -> nn.Co
 
 
 def _doubling(weight: Tensor, bias: Tensor | None) -> nn.ConvTranspose2d:
-    layer = nn.ConvTranspose2d(*weight.shape[:2], 4, stride=2, padding=1, bias=bias is not None, device="meta")
+    inputs, outputs, *_ = weight.shape
+    layer = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=bias is not None, device="meta")
     return _filled(layer, weight, bias)
 
 
 def _filled(layer: L, weight: Tensor, bias: Tensor | None) -> L:
     layer.weight = nn.Parameter(weight, requires_grad=False)
-    layer.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
     return layer
 
 
@@ -232,10 +244,10 @@ class SelfAttention(nn.Module):
         self.outer = _conv(o.weight * gamma, None)
 
     def forward(self, x: Tensor) -> Tensor:
-        theta, others = self.inner(x).split([self.features, self.features + self.values], dim=1)
-        phi, g = functional.max_pool2d(others, 2).flatten(2).split([self.features, self.values], dim=1)
+        theta, others = torch.split(self.inner(x), [self.features, self.features + self.values], dim=1)
+        phi, g = torch.split(functional.max_pool2d(others, 2).flatten(2), [self.features, self.values], dim=1)
         weights = torch.softmax(theta.flatten(2).transpose(1, 2) @ phi, dim=-1)
-        seen = (g @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
+        seen = (g @ weights.transpose(1, 2)).reshape(len(x), self.values, *x.shape[2:])
         return x + cast(Tensor, self.outer(seen))
 
 

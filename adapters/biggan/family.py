@@ -14,7 +14,7 @@ from preimage.adapters.biggan.networks import Parts
 from preimage.adapters.biggan.settings import DEEP, PLAIN, Settings, settings_from
 from preimage.adapters.class_labels import checked_label, class_vectors
 from preimage.adapters.exact_load import load_exactly
-from preimage.adapters.gan_layers import Stored, fold
+from preimage.adapters.gan_layers import Stored, fold, table
 from preimage.adapters.plain_generator import check_codes
 from preimage.adapters.state_files import generator_tensors
 from preimage.harness.cards import Config, ImageSpec
@@ -37,7 +37,7 @@ class BigGAN(Generator):
         self.shared: nn.Module | None = None
         if settings.shared_dim:
             rows = (settings.classes, settings.shared_dim)
-            self.shared = Stored(nn.Embedding.from_pretrained, {"weight": rows})
+            self.shared = Stored(table, {"weight": rows})
         self.linear = parts.linear()
         self.blocks = parts.blocks()
         self.output_layer = parts.output()
@@ -68,7 +68,7 @@ class BigGAN(Generator):
             both = torch.cat([y, code], dim=1)
             return both, [both] * count
         if self.settings.chunk:
-            first, *others = code.split(self.settings.chunk, dim=1)
+            first, *others = torch.split(code, self.settings.chunk, dim=1)
             return first, [torch.cat([y, chunk], dim=1) for chunk in others]
         return code, [y] * count
 
@@ -97,7 +97,7 @@ def _built(settings: Settings, weights: Mapping[str, Tensor]) -> BigGAN:
     generator = BigGAN(settings)
     load_exactly(generator, _computing(settings, weights), f"a {DEEP if settings.deep else PLAIN}")
     fold(generator)
-    return cast(BigGAN, generator.eval().requires_grad_(False))
+    return generator.eval().requires_grad_(False)
 
 
 def _computing(settings: Settings, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ TRAINING = (
 """Upstream settings that change nothing of what a trained generator computes here."""
 KNOWN = (*ARCHITECTURE, *TRAINING, "eval_mode")
 
-RELUS = {"relu": None, "inplace_relu": None, "ir": None}
+RELUS: Mapping[str | None, None] = {"relu": None, "inplace_relu": None, "ir": None}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Settings:
     @property
     def side(self) -> int:
         """Pixels of a side."""
-        return self.bottom_width * 2 ** len(self.attention)
+        return self.bottom_width << len(self.attention)
 
 
 def settings_from(config: Config, *, deep: bool) -> Settings:

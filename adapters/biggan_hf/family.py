@@ -18,6 +18,7 @@ from preimage.adapters.gan_blocks import DeepBlock
 from preimage.adapters.gan_layers import (
     Convention,
     Layers,
+    Part,
     ScaledReLU,
     SelfAttention,
     Stored,
@@ -25,6 +26,7 @@ from preimage.adapters.gan_layers import (
     fold,
     linear_conditional_norm,
     norm,
+    table,
 )
 from preimage.adapters.plain_generator import check_codes
 from preimage.adapters.state_files import generator_tensors
@@ -50,7 +52,7 @@ class BigGANDeep(Generator):
         super().__init__()
         self.settings = settings
         width = settings.width
-        self.embeddings = Stored(_table, {"weight": (settings.z_dim, settings.classes)})
+        self.embeddings = Stored(_classes, {"weight": (settings.z_dim, settings.classes)})
         statistics = {"running_means": (settings.n_stats, width), "running_vars": (settings.n_stats, width)}
         self.generator = nn.ModuleDict(
             {
@@ -105,7 +107,7 @@ def _block(settings: Settings, layer: Layer) -> Stored:
 
 def _conditional(settings: Settings, channels: int) -> Stored:
     shape = (settings.n_stats, channels)
-    parts = {
+    parts: dict[str, Part] = {
         "running_means": shape,
         "running_vars": shape,
         "scale": LAYERS.linear(2 * settings.z_dim, channels, bias=False),
@@ -129,9 +131,9 @@ def _row(settings: Settings, statistics: Tensor) -> Tensor:
     return torch.stack([statistics[row].double() * weight for row, weight in settings.rows()]).sum(dim=0)
 
 
-def _table(weight: Tensor) -> nn.Embedding:
+def _classes(weight: Tensor) -> nn.Embedding:
     """The vectors of the classes by row, of a linear layer's weights [z_dim, classes]."""
-    return nn.Embedding.from_pretrained(weight.T.contiguous())
+    return table(weight.T.contiguous())
 
 
 def build(config: Config, weights: Mapping[str, Tensor]) -> BigGANDeep:
@@ -142,7 +144,7 @@ def build(config: Config, weights: Mapping[str, Tensor]) -> BigGANDeep:
     generator = BigGANDeep(settings_from(config))
     load_exactly(generator, weights, f"a {FAMILY}")
     fold(generator)
-    return cast(BigGANDeep, generator.eval().requires_grad_(False))
+    return generator.eval().requires_grad_(False)
 
 
 def read(path: Path) -> tuple[Config, Mapping[str, Tensor]]:

@@ -46,7 +46,7 @@ class Settings:
     @property
     def side(self) -> int:
         """Pixels of a side."""
-        return START * 2 ** sum(layer.up for layer in self.layers)
+        return START << sum(layer.up for layer in self.layers)
 
     def rows(self) -> tuple[tuple[int, float], ...]:
         """The rows of statistics for the truncation, and their weights.

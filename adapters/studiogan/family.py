@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from preimage.adapters.class_labels import checked_label, class_vectors
 from preimage.adapters.exact_load import load_exactly
-from preimage.adapters.gan_layers import SelfAttention, Stored, fold
+from preimage.adapters.gan_layers import SelfAttention, Stored, fold, table
 from preimage.adapters.plain_generator import check_codes
 from preimage.adapters.state_files import generator_tensors
 from preimage.adapters.studiogan.networks import Parts
@@ -28,7 +28,8 @@ STATE = ("state_dict",)
 class StudioGAN(Generator):
     """Codes z [n, z_dim] from N(0, I), or uniform on [-1, 1] where the settings say so.
 
-    Labels: [n] int64, weights of the classes [n, num_classes], or, where classes share vectors, these [n, g_shared_dim].
+    Labels: [n] int64, weights of the classes [n, num_classes], or, where classes share vectors, those
+    [n, g_shared_dim].
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -38,7 +39,7 @@ class StudioGAN(Generator):
         self.shared: nn.Module | None = None
         if settings.shared_dim:
             rows = (settings.classes, settings.shared_dim)
-            self.shared = Stored(nn.Embedding.from_pretrained, {"weight": rows})
+            self.shared = Stored(table, {"weight": rows})
         self.linear0 = parts.linear()
         self.blocks = parts.blocks()
         if settings.backbone == "deep_conv":
@@ -70,7 +71,7 @@ class StudioGAN(Generator):
         if self.settings.backbone in DEEP:
             both = torch.cat([*vectors, code], dim=1)
             return both, repeat(both)
-        first, *others = code.split(self.settings.chunk, dim=1)
+        first, *others = torch.split(code, self.settings.chunk, dim=1)
         return first, [torch.cat([*vectors, chunk], dim=1) for chunk in others]
 
 
@@ -87,7 +88,7 @@ def _built(backbone: str | None, config: Config, weights: Mapping[str, Tensor]) 
     generator = StudioGAN(settings)
     load_exactly(generator, weights, f"a {FAMILY}-{settings.backbone}")
     fold(generator)
-    return cast(StudioGAN, generator.eval().requires_grad_(False))
+    return generator.eval().requires_grad_(False)
 
 
 build_big_resnet = partial(_built, "big_resnet")

@@ -12,6 +12,7 @@ from preimage.adapters.gan_blocks import DeepBlock, ResidualBlock
 from preimage.adapters.gan_layers import (
     Convention,
     Layers,
+    Part,
     ScaledReLU,
     Stored,
     attention,
@@ -106,7 +107,7 @@ class Parts:
         inputs = self.settings.condition
         if not inputs:
             return self._plain_norm(channels)
-        parts = {
+        parts: dict[str, Part] = {
             "bn.running_mean": (channels,),
             "bn.running_var": (channels,),
             "gain": self.layers.linear(inputs, channels, bias=False),

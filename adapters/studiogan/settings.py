@@ -72,7 +72,7 @@ class Settings:
     @property
     def side(self) -> int:
         """Pixels of a side."""
-        return 4 * 2 ** len(self.attention)
+        return 4 << len(self.attention)
 
 
 def settings_from(config: Config, backbone: str | None = None) -> Settings:
