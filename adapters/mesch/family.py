@@ -27,8 +27,8 @@ LEAST = {"mesch-resnet": 4, "mesch-resnet2": 32, "mesch-resnet3": 64, "mesch-res
 
 
 class Mesch(Generator):
-    """Codes z ~ N(0, I) [n, z_dim]. Labels: [n] int64, vectors in the place of classes' embeddings [n, embed_size] float
-    (as official code takes float labels), or weights of the classes [n, nlabels] float where that is another size.
+    """Codes z ~ N(0, I) [n, z_dim]. Labels: [n] int64, vectors in the place of embeddings [n, embed_size] float (as
+    official code takes float labels), or weights of the classes [n, nlabels] float where that is another size.
 
     A model of one class is unconditional: it needs no label.
     """
