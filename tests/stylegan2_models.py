@@ -8,12 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
-
-from preimage.adapters.stylegan2_ada.family import StyleGAN2
-from preimage.adapters.stylegan2_ada.settings import settings_from
 
 
 def transcription() -> ModuleType:
@@ -46,23 +42,8 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 
 def random_weights(config: dict[str, Any], seed: int = 0) -> dict[str, Tensor]:
-    """Every tensor of the official names drawn, filters too, at the scales of a trained network."""
-    stream = torch.Generator().manual_seed(seed)
-    lr = config.get("mapping_kwargs", {}).get("lr_multiplier", 0.01)
-    found = {}
-    for name, like in StyleGAN2(settings_from(config)).state_dict().items():
-        drawn = torch.randn(like.shape, generator=stream)
-        if ".fc" in name:
-            drawn = drawn / lr if name.endswith("weight") else 0.1 * drawn / lr
-        elif name.endswith("affine.bias"):
-            drawn = 1 + 0.2 * drawn
-        elif name.endswith(("bias", "noise_strength")):
-            drawn = 0.2 * drawn
-        elif name.endswith("resample_filter"):
-            drawn = drawn.abs() / drawn.abs().sum()
-        elif ".torgb." in name:
-            drawn = 0.3 * drawn
-        found[name] = drawn
+    """Every tensor of the official names drawn, filters too."""
+    found: dict[str, Tensor] = plain.tensors_of(config, seed=seed)
     return found
 
 

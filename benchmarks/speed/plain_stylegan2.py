@@ -7,7 +7,7 @@ settings and the official tensors, of any dtype, in which it computes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,66 @@ from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 Settings = Mapping[str, Any]
 Tensors = Mapping[str, Tensor]
+
+
+def tensors_of(settings: Settings, *, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """Random tensors under the official names, at the scales of a trained network: a model to try things on."""
+    stream = torch.Generator().manual_seed(seed)
+    outer, inner = settings.get("mapping_kwargs", {}), settings.get("synthesis_kwargs", {})
+    z_dim, c_dim, w_dim, colours = (settings[name] for name in ("z_dim", "c_dim", "w_dim", "img_channels"))
+    architecture, found = inner.get("architecture", "skip"), dict[str, Tensor]()
+
+    def draw(name: str, *shape: int, mean: float = 0.0, scale: float = 1.0) -> None:
+        found[name] = mean + scale * torch.randn(shape, generator=stream, dtype=dtype)
+
+    def draw_filter(name: str, taps: Sequence[float]) -> None:
+        count = len(taps)
+        draw(name, *([count] if count >= 8 else [count, count]))
+        found[name] = found[name].abs() / found[name].abs().sum()  # any: a checkpoint's own is used, whatever it is
+
+    def draw_affine(at: str, channels: int) -> None:
+        draw(f"{at}.affine.weight", channels, w_dim)
+        draw(f"{at}.affine.bias", channels, mean=1.0, scale=0.2)
+
+    def draw_layer(at: str, given: int, made: int, side: int, taps: Sequence[float]) -> None:
+        draw(f"{at}.weight", made, given, 3, 3)
+        draw(f"{at}.bias", made, scale=0.2)
+        draw_affine(at, given)
+        draw_filter(f"{at}.resample_filter", taps)
+        if inner.get("use_noise", True):
+            draw(f"{at}.noise_const", side, side)
+            draw(f"{at}.noise_strength", scale=0.2)
+
+    embedded = (outer.get("embed_features") or w_dim) if c_dim else 0
+    if c_dim:
+        draw("mapping.embed.weight", embedded, c_dim)
+        draw("mapping.embed.bias", embedded, scale=0.2)
+    count, lr = outer.get("num_layers", 8), outer.get("lr_multiplier", 0.01)
+    sides = [z_dim + embedded, *[outer.get("layer_features") or w_dim] * (count - 1), w_dim]
+    for i in range(count):
+        draw(f"mapping.fc{i}.weight", sides[i + 1], sides[i], scale=1 / lr)
+        draw(f"mapping.fc{i}.bias", sides[i + 1], scale=0.1 / lr)
+    if outer.get("w_avg_beta", 0.995) is not None:
+        draw("mapping.w_avg", w_dim)
+    taps, usual = inner.get("resample_filter", (1, 3, 3, 1)), (1, 3, 3, 1)
+    given, side = 0, 4
+    while side <= settings["img_resolution"]:
+        b, made = f"synthesis.b{side}", min(inner.get("channel_base", 32768) // side, inner.get("channel_max", 512))
+        draw_filter(f"{b}.resample_filter", taps)
+        if side == 4:
+            draw(f"{b}.const", made, 4, 4)
+        else:
+            draw_layer(f"{b}.conv0", given, made, side, taps)
+            if architecture == "resnet":
+                draw(f"{b}.skip.weight", made, given, 1, 1)
+                draw_filter(f"{b}.skip.resample_filter", taps)
+        draw_layer(f"{b}.conv1", made, made, side, usual)
+        if architecture == "skip" or side == settings["img_resolution"]:
+            draw(f"{b}.torgb.weight", colours, made, 1, 1, scale=0.3)
+            draw(f"{b}.torgb.bias", colours, scale=0.2)
+            draw_affine(f"{b}.torgb", made)
+        given, side = made, 2 * side
+    return found
 
 
 def linear(x: Tensor, at: str, tensors: Tensors, *, lr: float = 1.0, act: str = "linear") -> Tensor:
