@@ -14,7 +14,8 @@ def doubled_conv(conv: nn.Conv2d) -> nn.ConvTranspose2d:
     """
     size = conv.kernel_size[0]
     keeps = conv.kernel_size == (size, size) and conv.padding == (size // 2, size // 2) and size % 2 == 1
-    if not keeps or conv.stride != (1, 1) or conv.dilation != (1, 1) or conv.groups != 1:
+    plain = conv.stride == conv.dilation == (1, 1) and conv.groups == 1 and conv.padding_mode == "zeros"
+    if not (keeps and plain):
         raise ValueError(f"{conv}: only a plain convolution that keeps the size can be merged with a doubling")
     taps = _merged_taps(size).to(conv.weight)
     with torch.no_grad():
