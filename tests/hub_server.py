@@ -17,10 +17,17 @@ from types import SimpleNamespace
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
+
+from preimage.harness.cards import Weights
 
 COMMIT = "c0ffee" * 6 + "c0de"
 CHUNK = 1 << 14
+BODY = np.random.default_rng(0).bytes(10 * CHUNK + 77)
+SHA256 = hashlib.sha256(BODY).hexdigest()
+BRANCH = Weights("hf://org/repo/w.bin", SHA256)
+PINNED = Weights(f"hf://org/repo@{COMMIT}/w.bin", SHA256)
 
 
 @dataclass
@@ -252,3 +259,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactor
             yield server
         finally:
             close_session()
+
+
+@pytest.fixture
+def filled(hub: HubServer) -> HubServer:
+    """A Hub that holds ``w.bin``."""
+    hub.put("org/repo", {"w.bin": BODY})
+    return hub
