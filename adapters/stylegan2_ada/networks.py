@@ -29,7 +29,7 @@ class MappingNetwork(nn.Module):
         own, embedded = settings.mapping, settings.label_features
         between = settings.w_dim if own.layer_features is None else own.layer_features
         sides = [settings.z_dim + embedded, *[between] * (own.num_layers - 1), settings.w_dim]
-        self.z_dim, self.num_layers = settings.z_dim, own.num_layers
+        self.num_layers = own.num_layers
         self.embed = FullyConnected(settings.c_dim, embedded) if settings.c_dim else None
         for i in range(own.num_layers):
             layer = FullyConnected(sides[i], sides[i + 1], lr=own.lr_multiplier, act=own.activation)
@@ -38,7 +38,7 @@ class MappingNetwork(nn.Module):
             self.register_buffer("w_avg", torch.zeros(settings.w_dim))
 
     def forward(self, z: Tensor, label: Tensor | None) -> Tensor:
-        parts = [nrm(z)] if self.z_dim else []
+        parts = [nrm(z)]  # without entries where z_dim is 0, so that images depend on it in autograd all the same
         if self.embed is not None:
             parts.append(nrm(self.embed(label)))
         x = torch.cat(parts, dim=1)
