@@ -2,8 +2,8 @@
 
 Zeros between the pixels, zeros around, a true convolution, every so-manieth pixel: along one axis this is a banded
 matrix with equal bands. Matrix products run near the peak of a processor where depthwise convolutions do not, and they
-have every derivative. Small images meet the whole matrix; of large ones overlapping windows meet one block of it, so
-the work stays proportional to the pixels.
+have every derivative. Small images meet the whole matrix; of large ones overlapping windows meet a block of it, so the
+work stays proportional to the pixels.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-WHOLE = 112  # output pixels along an axis up to which the whole matrix is faster
-BLOCK = 48  # output pixels that a block of the matrix makes, about
+WHOLE = 576  # output pixels along an axis up to which the whole matrix is as fast: models of up to 256 pixels
+BLOCK = 48  # output pixels that a block of the matrix makes, at least
 
 
 class Resampling(NamedTuple):
@@ -39,18 +39,17 @@ class Resampler(nn.Module):
     def __init__(self, pixels: int, taps: int, how: Resampling) -> None:
         super().__init__()
         self.how, self.out = how, how.size(pixels, taps)
-        self.blocks = 1 if self.out <= WHOLE else math.ceil(self.out / BLOCK)
         self.shift = -(how.padding[0] // how.up)  # the first pixel of the window of output 0
-        rows = self.out
-        if self.blocks > 1:
+        self.blocks, rows, self.window, self.step = 1, self.out, pixels, pixels
+        if self.out > WHOLE:
             unit = how.up // math.gcd(how.up, how.down)  # outputs after which the bands start at whole pixels
-            rows = unit * math.ceil(self.out / self.blocks / unit)
+            rows = unit * math.ceil(max(BLOCK, (taps + how.up) / how.down) / unit)
             self.blocks = math.ceil(self.out / rows)
-        self.step = rows * how.down // how.up
-        self.window = ((rows - 1) * how.down - how.padding[0] + taps - 1) // how.up - self.shift + 1
-        if self.blocks == 1:
-            self.shift, self.window = 0, pixels
-        self.padding = (-self.shift, (self.blocks - 1) * self.step + self.window + self.shift - pixels)
+            self.step = rows * how.down // how.up
+            self.window = ((rows - 1) * how.down - how.padding[0] + taps - 1) // how.up - self.shift + 1
+        else:
+            self.shift = 0
+        self.padding = (-self.shift, (self.blocks + 1) * self.step + self.shift - pixels)
         self.register_buffer("matrix", torch.empty(rows, self.window), persistent=False)
 
     def fold(self, f: Tensor, gain: float = 1.0) -> None:
@@ -65,11 +64,17 @@ class Resampler(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.blocks == 1:
             return self.matrix @ (x @ self.matrix.T)
-        windows = functional.pad(x, self.padding).unfold(-1, self.window, self.step)
-        along = (windows @ self.matrix.T).flatten(-2)[..., : self.out]
-        windows = functional.pad(along, (0, 0, *self.padding)).unfold(-2, self.window, self.step)
-        down = self.matrix @ windows.transpose(-1, -2)
-        return down.flatten(-3, -2)[..., : self.out, :]
+        x = functional.pad(x, (*self.padding, *self.padding))
+        along = (self._windows(x, -1) @ self.matrix.T).flatten(-2)[..., : self.out]
+        return (self.matrix @ self._windows(along, -2)).flatten(-3, -2)[..., : self.out, :]
+
+    def _windows(self, x: Tensor, axis: int) -> Tensor:
+        """The pixels that each block sees, [..., blocks, window] in the place of the axis: a step and the beginning of
+        the next, which is never longer."""
+        length, split = self.blocks * self.step, (self.blocks, self.step)
+        own = torch.unflatten(x.narrow(axis, 0, length), axis, split)
+        following = torch.unflatten(x.narrow(axis, self.step, length), axis, split)
+        return torch.cat([own, following.narrow(axis, 0, self.window - self.step)], dim=axis)
 
 
 class RadialDownsampler(nn.Module):

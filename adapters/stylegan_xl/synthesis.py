@@ -93,15 +93,15 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("up_filter", up_filter(spec))
         self.register_buffer("down_filter", down_filter(spec))
         self.register_buffer("squares", torch.empty(spec.out_channels, spec.in_channels), persistent=False)
-        self.register_buffer("floor", torch.empty(()), persistent=False)
+        self.register_buffer("floor", torch.empty(spec.out_channels), persistent=False)
         self.resample = Resample(spec)
 
     def fold(self) -> None:
-        """Make what no code changes: normalised weights, in the place of the stored ones, and the filters."""
-        if not self.spec.is_torgb:
-            self.weight.copy_(self.weight * self.weight.square().mean(dim=(1, 2, 3), keepdim=True).rsqrt())
-            self.squares = self.weight.square().sum(dim=(2, 3)) * self.magnitude_ema
-            self.floor = EPS * self.magnitude_ema
+        """Make what no code changes. Stored weights count as divided by their root mean square per output: that and the
+        magnitude are factors of d."""
+        squares = self.weight.square()
+        self.squares = squares.sum(dim=(2, 3)) * self.magnitude_ema
+        self.floor = squares.mean(dim=(1, 2, 3)) * EPS * self.magnitude_ema
         self.resample.fold(self.up_filter, self.down_filter)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
