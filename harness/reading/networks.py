@@ -18,7 +18,7 @@ from preimage.harness.reading.inert import InertGlobal, InertObject
 
 TABLES = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
 SETTINGS = ("_init_args", "_init_kwargs")
-MOST = 200_000  # modules and tensors of one network
+MOST = 50_000  # modules and tensors of one network
 LONGEST = 300  # letters of a name
 DEEPEST = 64
 

@@ -199,7 +199,8 @@ def checked(members: list[zipfile.ZipInfo], size: int) -> str:
 
 def member(file: BinaryIO, info: zipfile.ZipInfo, size: int) -> Stream:
     """A member of an archive as it lies in the file. Raises Unreadable where it does not lie there."""
-    file.seek(max(0, info.header_offset))
+    within = 0 <= info.header_offset < size
+    file.seek(info.header_offset if within else size)
     head = file.read(30)
     if len(head) < 30 or head[:4] != b"PK\x03\x04":
         raise damaged(f"the member {info.filename[:80]!r} of its archive is not where it should be")
