@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preimage.adapters.checked_settings import CheckedSettings
-from preimage.harness.errors import GeneratorError, WeightsError
+from preimage.harness.errors import CardError, GeneratorError, WeightsError
 
 L = TypeVar("L", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -84,6 +84,8 @@ class StoredLayer(Stored):
     def __init__(
         self, make: Callable[..., nn.Module], shape: Sequence[int], layers: Layers, *, bias: bool, axis: int = 0
     ) -> None:
+        if 0 in shape:
+            raise CardError(f"the settings ask for a layer with weights {list(shape)}: no channel is left. Widen it")
         rows = shape[axis]
         columns = torch.Size(shape).numel() // rows
         parts: dict[str, Sequence[int]] = {
