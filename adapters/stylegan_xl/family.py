@@ -23,6 +23,7 @@ from preimage.harness.generator import Generator, LatentSpace
 from preimage.harness.priors import StandardNormal
 
 EMBEDDING = "mapping.embed.weight"
+SNAPSHOTS = (".pkl", ".pickle")
 
 
 class StyleGanXl(Generator):
@@ -77,7 +78,7 @@ class StyleGanXl(Generator):
         """The w of the input and of each layer, [n, num_ws, w_dim]. Raises GeneratorError for codes of another size."""
         given, settings = self.space(space), self.settings
         if code.ndim != 2 or code.shape[1] != given.dim:
-            raise GeneratorError(f"codes of {space!r} are [n, {given.dim}], not {list(code.shape)}")
+            raise GeneratorError(f"codes of space {space!r} are [n, {given.dim}], not {list(code.shape)}")
         num_ws = settings.synthesis.num_ws
         if space == "w+":
             return code.reshape(-1, num_ws, settings.mapping.w_dim)
@@ -134,7 +135,7 @@ def read(path: Path) -> tuple[Config, Mapping[str, Tensor]]:
     """
     if path.suffix == ".safetensors":
         return read_converted(path)
-    if path.suffix != ".pkl":
+    if path.suffix not in SNAPSHOTS:
         return {}, read_tensors(path)
     network = network_in(path)
     return described(network, str(path)), network.tensors()
