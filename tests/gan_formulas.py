@@ -232,6 +232,7 @@ def random_weights(like: nn.Module, seed: int = 0, sizes: Sequence[float] = (0.9
     sizes: lengths of the stored singular vectors, which are the right ones but for their length.
     """
     stream, found = torch.Generator().manual_seed(seed), {}
+    divided = any(name.endswith(("u0", "weight_u")) for name in like.state_dict())
     for name, value in like.state_dict().items():
         drawn = torch.randn(value.shape, generator=stream)
         last = name.rpartition(".")[2]
@@ -240,9 +241,9 @@ def random_weights(like: nn.Module, seed: int = 0, sizes: Sequence[float] = (0.9
         elif last in ("gamma", "sigma"):
             drawn = 0.5 + 0.1 * drawn
         elif last.startswith("weight") and drawn.ndim > 1:
-            drawn = drawn / (drawn[0].numel() / 2) ** 0.5
+            drawn = drawn / (drawn[0].numel() * (0.5 if divided else 3)) ** 0.5
         elif last in ("weight", "gain"):
-            drawn = (1 + 0.2 * drawn) * (0.2 if name.startswith(LAST_NORMS) else 1)
+            drawn = (1 + 0.2 * drawn) * (0.12 if name.startswith(LAST_NORMS) else 1)
         elif last != "u0":
             drawn = 0.2 * drawn
         found[name] = drawn
