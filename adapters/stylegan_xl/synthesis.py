@@ -112,7 +112,11 @@ class SynthesisLayer(nn.Module):
     def _convolved(self, x: Tensor, s: Tensor) -> Tensor:
         s = s * s.square().mean(dim=1, keepdim=True).rsqrt()
         d = torch.addmm(self.floor, s.square(), self.squares.T).rsqrt()
-        y = functional.conv2d(x * s[:, :, None, None], self.weight, padding=self.spec.conv_kernel - 1)
+        x = x * s[:, :, None, None]
+        if self.spec.conv_kernel == 1:
+            y = (self.weight.flatten(1) @ x.flatten(2)).reshape(len(x), -1, *x.shape[2:])
+        else:
+            y = functional.conv2d(x, self.weight, padding=self.spec.conv_kernel - 1)
         return torch.addcmul(self.bias[:, None, None], y, d[:, :, None, None])
 
     def _coloured(self, x: Tensor, s: Tensor) -> Tensor:
