@@ -15,6 +15,8 @@ from preimage.adapters.biggan.settings import settings_from as biggan_settings
 from preimage.adapters.studiogan.family import StudioGAN
 from preimage.adapters.studiogan.settings import settings_from as studiogan_settings
 from preimage.harness import build
+from preimage.harness.distances import SquaredL2
+from preimage.harness.solvers.metric import measure_metric
 
 from .gan_formulas import random_weights
 from .golden_sets import codes
@@ -79,3 +81,21 @@ def test_a_conditional_gan_is_measured_from_its_card(shell: Shell, family: str, 
     spread = float(np.load(shell.folder / "own.npz")["images"].var(axis=0).mean())
     assert error < 0.3 * spread, "its own images are found again, or nearly"
     assert right > 0.5, "and of which class they are, which is a guess at 1/3"
+
+
+@pytest.mark.parametrize(("family", "config"), [("biggan", BIGGAN), ("studiogan", REACGAN)])
+def test_the_metric_is_measured_by_forward_products(family: str, config: dict[str, Any]) -> None:
+    network = (
+        BigGAN(biggan_settings(config, deep=False)) if family == "biggan" else StudioGAN(studiogan_settings(config))
+    )
+    model = build(family, config, random_weights(network))
+    code, label = codes(2, 8), torch.tensor([0, 2])
+    metric = measure_metric(model, SquaredL2(), code, label, space="z")
+    assert metric.products == "forward"
+    wanted = torch.zeros_like(metric.matrix)
+    for number in range(2):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda row, number=number: model.decode(row[None], label[number : number + 1]).flatten(), code[number]
+        ).double()
+        wanted += jacobian.T @ jacobian / len(jacobian) / 2
+    assert torch.allclose(metric.matrix * metric.outputs, wanted, rtol=1e-3, atol=1e-6 * float(wanted.abs().max()))
