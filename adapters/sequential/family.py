@@ -80,7 +80,7 @@ def build(config: Config, weights: Mapping[str, Tensor]) -> Stack:
     stack = Stack(space, ImageSpec(*shape), layers, _range(settings))
     if classes is not None:
         stack.classes, stack.join, stack.num_classes = classes, join, classes.num_embeddings
-    return cast(Stack, stack.eval().requires_grad_(False))
+    return stack.eval().requires_grad_(False)
 
 
 def read(path: Path) -> tuple[Config, Mapping[str, Tensor]]:
@@ -148,7 +148,7 @@ def _classes(
     if said["as"] == "one_hot":
         if "size" in said or "from" in said:
             raise CardError("`label`: one-hot vectors have no `size` and no tensors: leave out `size` and `from`")
-        vectors = nn.Embedding.from_pretrained(torch.eye(classes))
+        vectors = nn.Embedding(classes, classes, _weight=torch.eye(classes))
     else:
         size = said.get("size", dim if join == "multiply" else None)
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:

@@ -37,16 +37,16 @@ def fill(slots: Sequence[Slot], weights: Mapping[str, Tensor], prefix: str, igno
     """
     groups: dict[str, dict[str, Tensor]] = {}
     for name, value in weights.items():
-        own = name.removeprefix(prefix)
-        if not name.startswith(prefix) or any(fnmatch.fnmatchcase(own, glob) for glob in ignored):
+        short = name.removeprefix(prefix)
+        if not name.startswith(prefix) or any(fnmatch.fnmatchcase(short, glob) for glob in ignored):
             continue
-        group, _, last = own.rpartition(".")
+        group, _, last = short.rpartition(".")
         if last != COUNTER:
             groups.setdefault(group, {})[last] = value
     named = {slot.source for slot in slots}
     rest = iter([name for name in groups if name not in named])
     chosen = [(slot, slot.source if slot.source is not None else next(rest, None)) for slot in slots]
-    faults = [fault for slot, group in chosen for fault in _faults(slot, group, groups)]
+    faults = [fault for slot, own in chosen for fault in _faults(slot, own, groups)]
     faults += [f"left over: {name}.{last} {list(v.shape)}" for name in rest for last, v in groups[name].items()]
     if faults:
         listed = "\n  ".join(faults)
@@ -54,8 +54,8 @@ def fill(slots: Sequence[Slot], weights: Mapping[str, Tensor], prefix: str, igno
             f"the weights do not fit the card's layers:\n  {listed}\nCorrect `layers`; name a layer's tensors by "
             "`from`, a part of the file by `prefix`, what belongs to something else by `ignore`"
         )
-    for slot, group in chosen:
-        given = groups[group or ""]
+    for slot, own in chosen:
+        given = groups[own or ""]
         with torch.no_grad():
             for name, value in _state(slot.layer).items():
                 if name in given:
