@@ -130,6 +130,7 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
         labels=model.card.num_classes,
         metric=metric(options.distance),
         first=first,
+        trained_start=_trained_start(model, data, images, space, options) and not one_pass,
         block=options.block,
         threads=options.threads,
         seed=options.seed,
@@ -168,6 +169,17 @@ def _solver(model: Model, options: RecoveryOptions) -> Solver[Any]:
         )
         raise Refused(f"{why}; choose an optimiser, e.g. --set solver=lbfgs")
     return options.solver
+
+
+def _trained_start(model: Model, data: Data, images: Split | Samples, space: str, options: RecoveryOptions) -> bool:
+    """Whether the images begin at the codes that they were trained with. Raises Refused where there are none."""
+    if not options.trained_start or images != data.split("train"):
+        return False
+    if not model.trained_codes:
+        raise Refused("keeps no codes of its training images, so `trained_start` has no meaning there")
+    if space != model.native:
+        raise Refused(f"keeps codes of its training images in space {model.native!r}, not in {space!r}")
+    return True
 
 
 def _require_prior(model: Model, space: str, options: RecoveryOptions, *, drawn: bool) -> None:

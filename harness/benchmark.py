@@ -63,6 +63,8 @@ class Model:
     """The spaces whose prior has a density; None: all."""
     classifies: bool = False
     """A reference that is a classifier: it answers predictions, and nothing else."""
+    trained_codes: int = 0
+    """How many of its training images' codes it keeps."""
 
     @property
     def is_reference(self) -> bool:

@@ -28,6 +28,7 @@ LOW = 2 * 10**9
 """Free bytes below which a disk is called short: a suite's database, a few downloaded weights."""
 EXTRAS = {
     "faiss": "its brute-force search of nearest neighbours; without it ours is used",
+    "keras": "weights that Keras has saved (.h5)",
     "lsun": "the data set LSUN",
     "parquet": "data sets of the Hub that are kept as parquet files",
     "test": "the test suite (`make test`)",

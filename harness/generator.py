@@ -66,6 +66,15 @@ class Generator(nn.Module):
         return type(self).log_likelihood is not Generator.log_likelihood
 
     @property
+    def kept_codes(self) -> Tensor:
+        """The codes [n, dim] that its first n training images were trained with, in the native space; else [0, dim].
+
+        A model has them as a buffer ``trained_codes``.
+        """
+        kept = getattr(self, "trained_codes", None)
+        return kept if isinstance(kept, Tensor) else torch.empty(0, self.native.dim)
+
+    @property
     def native(self) -> LatentSpace:
         """The space that codes are drawn in."""
         return next(iter(self.spaces.values()))

@@ -71,6 +71,9 @@ class RecoveryOptions(SearchOptions):
         0.0, "beta of Creswell's prior penalty, -beta/d log p(z); codes of a uniform prior are kept in its box instead"
     )
     project: bool = option(False, "keep codes in the prior's plausible set after every step")
+    trained_start: bool = option(
+        False, "training images: the first restart begins at the code an image was trained with, where the model has it"
+    )
     encoder: bool = option(True, "one pass through the encoder where the model has one and it sees whole images")
     block: int = option(64, "images measured together; part of a result's identity")
     leave_one_out: bool = option(

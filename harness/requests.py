@@ -196,7 +196,8 @@ class Recovery(Request):
 
     draws: the start of each restart is the nearest, in l2, of so many prior samples; every restart has its own, shared
     by all images. first: another distance for the first steps of each run. penalty: Creswell's beta. project: keep
-    codes in the prior's plausible set after every step. operator: phi; one that acts on the target alone leaves
+    codes in the prior's plausible set after every step. trained_start: the first restart of a training image begins at
+    the code that the model was trained with. operator: phi; one that acts on the target alone leaves
     generated images as they are.
     """
 
@@ -215,6 +216,13 @@ class Recovery(Request):
     labels: int = 0
     metric: ModelMetric | None = None
     first: First | None = None
+    trained_start: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        said = super().describe()
+        if not self.trained_start:  # so that recoveries without it are what they were before there was any
+            del said["trained_start"]
+        return said
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,7 +16,7 @@ USAGE: dict[str, tuple[tuple[str, ...], *tuple[str, ...]]] = {
     "suite": (("run", "qick"), "'qick'", "'quick'", "`preimage list suites`"),
     "suite file": (("run", "nowhere.yaml"), "'nowhere.yaml'", "No such file"),
     "model": (("run", "-m", "ppcca"), "'ppcca'", "'ppca'", "`preimage list models`"),
-    "glob": (("run", "-m", "stylegan*"), "'stylegan*'", "`preimage list models`"),
+    "glob": (("run", "-m", "stylegan9*"), "'stylegan9*'", "`preimage list models`"),
     "shown": (("show", "ppcca"), "'ppcca'", "'ppca'"),
     "checked": (("check", "ppcca"), "'ppcca'", "'ppca'"),
     "benchmark": (("run", "-b", "recovry"), "'recovry'", "'recovery'", "`preimage list benchmarks`"),

@@ -24,6 +24,7 @@ RECOVERY = Recovery(
 CHANGES: dict[str, Any] = {
     "model": ModelKey("m", "2" * 64), "images": Split("d", "test", "3" * 64), "label": "true", "space": "w",
     "distance": "l2", "solver": Lbfgs(steps=201), "restarts": 2, "draws": 2, "penalty": 0.01, "project": True,
+    "trained_start": True,
     "operator": Warp(), "labels": 10, "metric": dataclasses.replace(METRIC, draws=63), "block": 32, "threads": 2,
     "seed": 1, "distance_identity": "4" * 64, "first": First(distance="l2", steps=9),
 }  # fmt: skip

@@ -62,7 +62,8 @@ def test_the_contract_holds_for_the_official_weights(tmp_path: Path, shared: Pat
 def test_recovery_runs_in_every_space(shell: Shell, space: str) -> None:
     card = write_card(shell.folder, **TINY)
     ended = shell.run("-b", "recovery", "-m", "tiny-xl", "--card", card, "--limit", "2", "--set", f"space={space}",
-                      "--set", "solver.steps=25", "--set", "restarts=2", "--set", "draws=5")  # fmt: skip
+                      "--set", "solver.steps=25", "--set", "restarts=1", "--set", "draws=5", "--set", "block=2",
+                      "--set", f"solver.metric={str(space == 'w').lower()}")  # fmt: skip
     assert ended.status == 0, ended.said
     scores = {row["metric"]: row for row in shell.scores() if row["model"] == "tiny-xl"}
     assert scores["mse"]["status"] == "ok" and scores["mse"]["n"] == 2

@@ -169,6 +169,9 @@ def _best_of_restarts(
         start = draw(generator, streams, label, request.space)
         if request.draws > 1:
             start = _nearest_starts(request, restart, targets, label, generator, world)
+        if request.trained_start and restart == 0:
+            kept = generator.kept_codes[targets.indices.start : targets.indices.stop].to(start)
+            start = torch.cat([kept, start[len(kept) :]])
 
         def redraw(index: Tensor, streams: Streams = streams) -> Tensor:
             return draw(generator, streams.select(index), None if label is None else label[index], request.space)
