@@ -63,6 +63,13 @@ class Model:
     """The spaces whose prior has a density; None: all."""
     classifies: bool = False
     """A reference that is a classifier: it answers predictions, and nothing else."""
+    parts: int = 0
+    """How many generators a mixture is made of; 0: it is none."""
+
+    @property
+    def labels(self) -> int:
+        """What its codes are decoded under: so many classes, or the parts of a mixture; 0: under nothing."""
+        return self.card.num_classes or self.parts
 
     @property
     def is_reference(self) -> bool:

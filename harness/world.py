@@ -115,7 +115,16 @@ class World:
         priors = frozenset(space.name for space in generator.spaces.values() if space.prior is not None)
         dims = {space.name: space.dim for space in generator.spaces.values()}
         densities = frozenset(name for name in priors if has_density(generator.spaces[name].prior))
-        return Model(card, self._keys[name], dims, generator.has_encoder, generator.native.name, priors, densities)
+        return Model(
+            card,
+            self._keys[name],
+            dims,
+            generator.has_encoder,
+            generator.native.name,
+            priors,
+            densities,
+            parts=len(generator.part_weights),
+        )
 
     def data(self, name: str) -> Data:
         """What benchmarks may know of the data set; opens it and hashes its splits."""
