@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import runpy
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -18,7 +19,8 @@ from safetensors.torch import save_file
 from scipy.special import logsumexp
 from torch import Tensor
 
-from preimage.adapters.closed_form.family import Constant
+from preimage.adapters.closed_form.family import Constant, LinearGaussian
+from preimage.adapters.closed_form.fit import fit_ppca
 from preimage.adapters.composites.mixture import Mixture, combine
 from preimage.harness import ArrayDataset, Generator, ImageSpec, LatentSpace, StandardNormal, build
 from preimage.harness.asking import recovery_of_samples
@@ -32,12 +34,14 @@ from preimage.harness.measurements.parts import mixed_parts
 from preimage.harness.measurements.targets import own_samples
 from preimage.harness.options import RecoveryOptions, options_from, parse_settings
 from preimage.harness.plugins import Registry, Sources, installed
+from preimage.harness.readers import NpzDataset
 from preimage.harness.requests import ModelKey, ModelMetric, Recovery, Samples, Split
 from preimage.harness.samplers.laplace import Laplace
 from preimage.harness.solvers.lbfgs import Lbfgs
 from preimage.harness.streams import Streams, seed_of
 from preimage.harness.world import World
 from tests.test_composites import Stretched, codes, inline, linear
+from tests.test_docs import ROOT, marked
 from tests.test_run import preimage
 from tests.test_truth import least_squares, measured, pixels
 from tests.tiny_world import Shell
@@ -409,6 +413,25 @@ def test_a_wrong_mixture_is_told() -> None:
     assert found(Unweighted(far, SHARES))["likelihood"].verdict == "broken"
     assert found(Alike(2))["labels"].detail == "the part has no effect on the image"
     assert found(Alike(1))["labels"].detail == "a mixture of 1 part: set no `part_weights`"
+
+
+@pytest.mark.filterwarnings("ignore:.*sklearn.*:RuntimeWarning")
+def test_the_clusters_of_the_docs_are_a_mixture(shell: Shell) -> None:
+    """The documented script: parts that divide the images, a density above that of one generator as large."""
+    (script,) = [b for b in marked(ROOT / "docs" / "families.md", "file") if b["file"] == "clusters.py"]
+    names = runpy.run_path(str(shell.write(script["file"], script["text"])))
+    registry = Registry(Sources(cards=("clusters.yaml",)))
+    whole = load(registry.models["my-clusters"], registry)
+    assert len(whole.part_weights) == 4 and names["shares"] == pytest.approx(list(whole.part_weights))
+    sizes = [NpzDataset("part", {"train": f"part-{k}.npz"}).size("train") for k in range(4)]
+    assert sum(sizes) == 4096 and sizes == [round(4096 * share) for share in whole.part_weights]
+    assert shell("check", "my-clusters", "--card", "clusters.yaml").status == 0
+    images, _ = registry.dataset("fashion-mnist").read("test", range(256))
+    alone = fit_ppca(names["pixels"], 8)
+    one = LinearGaussian(8, ImageSpec(1, 28, 28))
+    one.load_state_dict({"W": torch.from_numpy(alone.W), "b": torch.from_numpy(alone.b)})
+    of_both = [g.log_likelihood(images, sigma2=alone.sigma2).mean() for g in (whole, one)]
+    assert of_both[0] > of_both[1]
 
 
 def test_requests_of_other_models_keep_their_keys() -> None:
