@@ -84,6 +84,8 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
     elif model.card.num_classes and not model.is_reference:
         require_classes(model, data)
         label = "true"
+    elif model.parts:
+        label = "part"
     options.operator.check(data.image)
     if model.is_reference:
         assert isinstance(images, Split)  # its samples are its training images
@@ -106,7 +108,7 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
             distance=distance,
             operator=options.operator if options.operator.both_sides else Identity(),
             dim=model.dims[space],
-            labels=model.card.num_classes,
+            labels=model.labels,
             threads=options.threads,
             seed=options.seed,
         )
@@ -127,7 +129,7 @@ def _request(model: Model, data: Data, images: Split | Samples, options: Recover
         draws=options.draws,
         penalty=options.penalty,
         project=options.project,
-        labels=model.card.num_classes,
+        labels=model.labels,
         metric=metric(options.distance),
         first=first,
         trained_start=_trained_start(model, data, images, space, options) and not one_pass,

@@ -109,7 +109,7 @@ def likelihood_of_split(
 def likelihood_of_others(model: Model, images: Data, options: AnnealingOptions, noise: Noise) -> Ask:
     """The likelihood of test images of ``images``, of whatever classes: a conditional model's under every label."""
     same_images(model, images)
-    rule: LabelRule = "every" if model.card.num_classes else "none"
+    rule = "every" if model.card.num_classes else _rule_without_classes(model)
     return Ask(_request(model, images.split("test"), rule, options, noise), count_of(images.size("test"), options))
 
 
@@ -120,15 +120,21 @@ def likelihood_of_simulated(
 
     Under their own labels there is an upper bound too, hence a gap.
     """
-    rule: LabelRule = ("every" if every_label else "true") if model.card.num_classes else "none"
+    rule = _rule_without_classes(model)
+    if model.card.num_classes:
+        rule = "every" if every_label else "true"
     return Ask(_request(model, Simulated(options.seed), rule, options, noise, most=count), count)
 
 
 def _rule(model: Model, data: Data, every_label: bool) -> LabelRule:
     if not model.card.num_classes:
-        return "none"
+        return _rule_without_classes(model)
     require_classes(model, data)
     return "every" if every_label else "true"
+
+
+def _rule_without_classes(model: Model) -> LabelRule:
+    return "part" if model.parts else "none"
 
 
 def _request(
@@ -140,7 +146,7 @@ def _request(
     most: int | None = None,
 ) -> Likelihood:
     space = options.space or model.card.space
-    sampler, dim, labels = options.sampler, model.dims[space], model.card.num_classes
+    sampler, dim, labels = options.sampler, model.dims[space], model.labels
     threads, seed = options.threads, options.seed
     curvature = None
     if sampler.needs_curvature:

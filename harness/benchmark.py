@@ -65,6 +65,13 @@ class Model:
     """A reference that is a classifier: it answers predictions, and nothing else."""
     trained_codes: int = 0
     """How many of its training images' codes it keeps."""
+    parts: int = 0
+    """How many generators a mixture is made of; 0: it is none."""
+
+    @property
+    def labels(self) -> int:
+        """What its codes are decoded under: so many classes, or the parts of a mixture; 0: under nothing."""
+        return self.card.num_classes or self.parts
 
     @property
     def is_reference(self) -> bool:

@@ -42,7 +42,7 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """A loaded generator with codes [n, dim] and labels [n] (None: unconditional) to test it on."""
+    """A loaded generator with codes [n, dim] and labels [n] (a mixture's parts; None: neither) to test it on."""
 
     card: ModelCard
     generator: Generator
@@ -75,7 +75,8 @@ def check_model(card: ModelCard, registry: Registry, device: str = "cpu") -> Ite
     try:
         generator = load(card, registry, device)
         streams = Streams([seed_of("check", i) for i in range(COUNT)], device)
-        label = torch.arange(COUNT, device=device) % generator.num_classes if generator.num_classes else None
+        kinds = generator.num_classes or len(generator.part_weights)
+        label = torch.arange(COUNT, device=device) % kinds if kinds else None
         subject = Subject(
             card, generator, draw(generator, streams, label), label, lambda where: load(card, registry, where)
         )
@@ -86,6 +87,7 @@ def check_model(card: ModelCard, registry: Registry, device: str = "cpu") -> Ite
         "load",
         "held",
         f"{generator.image}, {generator.num_classes or 'no'} classes, "
+        f"{f'a mixture of {len(generator.part_weights)} parts, ' if generator.part_weights else ''}"
         f"spaces {', '.join(f'{s.name} ({s.dim})' for s in generator.spaces.values())}",
     )
     for name, rule in RULES.items():
@@ -250,17 +252,18 @@ def _labels(subject: Subject) -> str:
     if subject.label is None:
         raise Skipped("unconditional")
     same = subject.code[:1].expand(2, -1)
-    classes = subject.generator.num_classes
-    if classes < 2:
+    parts, classes = len(subject.generator.part_weights), subject.generator.num_classes
+    if parts == 1:
+        raise Broken("a mixture of 1 part: set no `part_weights`")
+    if not parts and classes < 2:
         raise Broken(f"conditional on {classes} class: write num_classes 0 for an unconditional model")
+    what, last = ("part", parts - 1) if parts else ("label", classes - 1)
     with torch.no_grad():
-        images = subject.generator.decode(
-            same, torch.tensor([0, classes - 1], device=same.device), space=subject.space.name
-        )
+        images = subject.generator.decode(same, torch.tensor([0, last], device=same.device), space=subject.space.name)
     apart = float((images[0] - images[1]).abs().max())
     if apart < 1e-4:
-        raise Broken("the label has no effect on the image")
-    return f"labels 0 and {classes - 1} of one code differ by up to {apart:.2g}"
+        raise Broken(f"the {what} has no effect on the image")
+    return f"{what}s 0 and {last} of one code differ by up to {apart:.2g}"
 
 
 def _spaces(subject: Subject) -> str:

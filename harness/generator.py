@@ -29,11 +29,16 @@ class Generator(nn.Module):
     A subclass sets ``spaces`` (the first is native), ``image`` and ``num_classes`` (0: unconditional), and writes
     ``decode``. ``encode``, ``push`` and ``log_likelihood`` are optional. Ranges and preprocessing are the subclass's
     own business: outside it, images are float32, [n, c, h, w], nominally in [0, 1].
+
+    A mixture of generators is unconditional and sets ``part_weights``: its parts are numbered as labels are, and a
+    row's part stands where its label would, in every method. ``log_likelihood`` without parts is that of the mixture.
     """
 
     spaces: Mapping[str, LatentSpace]
     image: ImageSpec
     num_classes: int
+    part_weights: tuple[float, ...] = ()
+    """With which probability a mixture draws from each of its parts; none: it is no mixture."""
 
     def decode(self, code: Tensor, label: Tensor | None = None, *, space: str = "z") -> Tensor:
         """Codes [n, dim] float32 (and labels [n] int64) to images [n, c, h, w] float32, NOT clamped."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from preimage.harness.generator import Generator
-from preimage.harness.measurements.draws import draw
+from preimage.harness.measurements.draws import draw, draw_labels
 from preimage.harness.streams import Streams, seed_of
 
 
@@ -22,7 +22,8 @@ class Averages(NamedTuple):
 
 
 def against_draws(generator: Generator, images: int, draws: int) -> Averages:
-    """Closed form and average of so many images simulated from the model, those of a conditional one under label 0.
+    """Closed form and average of so many images simulated from the model, those of a conditional one under label 0,
+    those of a mixture from all of its parts.
 
     The variance of the noise is a quarter of the images' total variance, so that many draws are near each image.
     """
@@ -30,8 +31,9 @@ def against_draws(generator: Generator, images: int, draws: int) -> Averages:
     count, space = images + draws, generator.native.name
     streams = Streams([seed_of("check-likelihood", i) for i in range(count)], device)
     label = torch.zeros(count, dtype=torch.int64, device=device) if generator.num_classes else None
+    under = draw_labels(generator, streams) if label is None else label
     with torch.no_grad():
-        made = generator.decode(draw(generator, streams, label), label, space=space).double()
+        made = generator.decode(draw(generator, streams, under), under, space=space).double()
         sigma2 = max(float((made - made.mean(dim=0)).square().flatten(1).sum(dim=1).mean()) / 4, 1e-3)
         noise = streams.normal(*generator.image)[:images].double()
         simulated, others = (made[:images] + math.sqrt(sigma2) * noise).float(), made[images:]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Simulated:
     """Draws from the model as a density, ``x = G(z) + noise``: image i from the stream ``(seed, "simulated", i)``, its
-    label uniform. Their codes are known, so they have an upper bound of log p(x) too."""
+    label uniform, a mixture's part by the parts' weights. Their codes are known, so log p(x) has an upper bound too."""
 
     seed: int = 0
 
@@ -64,7 +64,7 @@ class Curvature(Request):
     space: str
     dim: int
     labels: int
-    """How many labels: 0 for an unconditional model, which has one matrix."""
+    """How many labels, or parts of a mixture: 0 for another unconditional model, which has one matrix."""
     draws: int = 64
     block: int = 1
 
@@ -123,6 +123,8 @@ class Likelihood(Request):
 
     A lower bound; of simulated images an upper bound beside it (METHODS 9, 13). label: under which label images are
     annealed; those that were simulated have their own. Rows hold the log-weights that the bounds are computed from.
+
+    Of a mixture an image is annealed in every part (see ``measurements/parts.py``).
     """
 
     kind: ClassVar[str] = "likelihood"
@@ -147,9 +149,9 @@ class Likelihood(Request):
         return isinstance(self.images, Simulated) and self.label != "every"
 
     def evaluations(self, images: int) -> int:
-        passes = self.labels if self.label == "every" else 1
+        others = self.labels - 1 if self.label in ("every", "part") else 0  # passes with a lower bound only
         made = images if isinstance(self.images, Simulated) else 0
-        return images * passes * self.sampler.cost(self.dim, upper=self.bounded) + made
+        return images * (self.sampler.cost(self.dim, upper=self.bounded) + others * self.sampler.cost(self.dim)) + made
 
     def measure(self, block: int, world: World) -> Block:
         from preimage.harness.measurements.likelihood import measure_likelihood

@@ -196,6 +196,12 @@ def _check_against_card(generator: Generator, card: ModelCard) -> None:
         raise CardError(
             f"card {card.name!r}: `num_classes` is {card.num_classes}, the generator has {generator.num_classes}"
         )
+    shares = generator.part_weights
+    if shares and (generator.num_classes or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6):
+        raise GeneratorError(
+            f"model {card.name!r}: its generator has `part_weights` {list(shares)} and {generator.num_classes} "
+            "classes; the weights of a mixture are above 0 with the sum 1, and it has no classes"
+        )
     if card.space not in generator.spaces:
         raise CardError(
             f"card {card.name!r}: `space` is {card.space!r}, the generator has {', '.join(generator.spaces)}"

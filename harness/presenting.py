@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from preimage.harness.cards import ModelCard, Weights
+from preimage.harness.composites import is_composite, parts_of
 from preimage.harness.errors import PreimageError, Refused, WeightsError
+from preimage.harness.generator import Generator
 from preimage.harness.loading import is_classifier, weights_of
 from preimage.harness.plugins import Registry
 from preimage.harness.weights import here
@@ -65,7 +67,17 @@ def _size(card: ModelCard, world: World) -> list[tuple[str, str]]:
         f"{space.name} ({space.dim}, {type(space.prior).__name__ if space.prior else 'no prior'})"
         for space in generator.spaces.values()
     )
-    return [("size", f"{values:,} values"), ("spaces", spaces)]
+    return [("size", f"{values:,} values"), ("spaces", spaces), *_parts(card, generator, world)]
+
+
+def _parts(card: ModelCard, generator: Generator, world: World) -> list[tuple[str, str]]:
+    """The parts of a mixture and their weights: by name where a card lists them, else by number."""
+    if not generator.part_weights:
+        return []
+    listed = is_composite(card, world.registry)
+    names = [part.name for part in parts_of(card, world.registry)] if listed else range(len(generator.part_weights))
+    shares = zip(names, generator.part_weights, strict=True)
+    return [("parts", ", ".join(f"{name} ({share:.3g})" for name, share in shares))]
 
 
 def _classifier(card: ModelCard, world: World) -> list[tuple[str, str]]:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from preimage.harness.solvers.interface import Solver
     from preimage.harness.world import World
 
-LabelRule: TypeAlias = Literal["none", "true", "every"]
-"""Under which label an image is recovered: none, its own, or each of the model's in turn (one row per label)."""
+LabelRule: TypeAlias = Literal["none", "true", "every", "part"]
+"""Under which label an image is recovered: none, its own, each of the model's in turn (one row per label), or by each
+part of a mixture in turn (one row for all parts)."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Samples:
-    """The model's own samples: code i from the stream ``(seed, "samples", i)``, its label uniform."""
+    """The model's own samples: code i from the stream ``(seed, "samples", i)``, its label uniform, a mixture's part by
+    the parts' weights."""
 
     seed: int = 0
 
@@ -164,7 +166,7 @@ class ModelMetric(Request):
     operator: Operator = field(default_factory=Identity)
     dim: int
     labels: int
-    """How many labels: 0 for an unconditional model, which has one metric."""
+    """How many labels, or parts of a mixture: 0 for another unconditional model, which has one metric."""
     draws: int = 64
     block: int = 1
 
@@ -197,8 +199,8 @@ class Recovery(Request):
     draws: the start of each restart is the nearest, in l2, of so many prior samples; every restart has its own, shared
     by all images. first: another distance for the first steps of each run. penalty: Creswell's beta. project: keep
     codes in the prior's plausible set after every step. trained_start: the first restart of a training image begins at
-    the code that the model was trained with. operator: phi; one that acts on the target alone leaves
-    generated images as they are.
+    the code that the model was trained with. operator: phi; one that acts on the target alone leaves generated images
+    as they are. Of a mixture's parts the one that ends at the least objective counts.
     """
 
     kind: ClassVar[str] = "recovery"
@@ -242,7 +244,7 @@ class Recovery(Request):
         return tuple((metric, max(1, metric.labels)) for metric in metrics if metric is not None)
 
     def evaluations(self, images: int) -> int:
-        passes = self.labels if self.label == "every" else 1
+        passes = self.labels if self.label in ("every", "part") else 1
         own = images if isinstance(self.images, Samples) else 0
         return images * passes * (self.restarts * self.solver.steps + 1) + own
 

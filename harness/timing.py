@@ -109,14 +109,14 @@ def _timed(request: Request, world: World) -> float:
     """One forward and backward pass of 64 prior draws, through generator and distance: the fastest of some, which other
     work has held up least.
     """
-    from preimage.harness.measurements.draws import draw
+    from preimage.harness.measurements.draws import draw, draw_labels
     from preimage.harness.streams import Streams, seed_of
 
     torch.set_num_threads(request.threads)
     generator = world.generator(request.model.name)
     count = 64
     streams = Streams([seed_of("timing", i) for i in range(count)], world.device)
-    label = streams.integers(generator.num_classes) if generator.num_classes else None
+    label = draw_labels(generator, streams)
     code = draw(generator, streams, label).requires_grad_()
     name = getattr(request, "distance", None)
     distance = world.distance(name) if isinstance(name, str) else SquaredL2()

@@ -124,6 +124,7 @@ class World:
             priors,
             densities,
             trained_codes=len(generator.kept_codes),
+            parts=len(generator.part_weights),
         )
 
     def data(self, name: str) -> Data:

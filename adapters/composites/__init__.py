@@ -1,4 +1,4 @@
-"""Models made of other models: one generator per class, from a card that lists them.
+"""Models made of other models, from a card that lists them: one generator per class, or a mixture of generators.
 
 Hook module: it names the builders by import string and leaves torch unimported.
 """
@@ -13,15 +13,16 @@ from preimage.harness.hooks import Register, hookimpl, lazy
 
 @hookimpl
 def register_families(register: Register) -> None:
-    home = "preimage.adapters.composites.per_class"
-    register(
-        Family(
-            "per-class",
-            build=lazy(f"{home}:build_parts"),
-            read=lazy("preimage.adapters.closed_form.family:read"),
-            combine=lazy(f"{home}:combine"),
+    for name, module in (("per-class", "per_class"), ("mixture", "mixture")):
+        home = f"preimage.adapters.composites.{module}"
+        register(
+            Family(
+                name,
+                build=lazy(f"{home}:build_parts"),
+                read=lazy("preimage.adapters.closed_form.family:read"),
+                combine=lazy(f"{home}:combine"),
+            )
         )
-    )
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Codes drawn from a model's prior, in whichever space they are wanted."""
+"""Codes drawn from a model's prior, in whichever space they are wanted, and the labels that they are decoded under."""
 
 from __future__ import annotations
 
@@ -24,3 +24,13 @@ def draw(generator: Generator, streams: Streams, label: Tensor | None, space: st
         raise GeneratorError(f"neither space {wanted.name!r} nor {native.name!r} has a prior to draw codes from")
     with torch.no_grad():
         return generator.push(native.prior.sample(streams, native.dim), label, source=native.name, target=wanted.name)
+
+
+def draw_labels(generator: Generator, streams: Streams) -> Tensor | None:
+    """What codes are decoded under, one per stream: classes, uniform; parts of a mixture, by its weights; else None."""
+    if generator.num_classes:
+        return streams.integers(generator.num_classes)
+    if not generator.part_weights:
+        return None
+    until = torch.tensor(generator.part_weights, dtype=torch.float64).cumsum(dim=0)[:-1].to(streams.device)
+    return torch.bucketize(streams.uniform().double(), until, right=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from preimage.harness.errors import DatasetError
 from preimage.harness.requests import LabelRule, Split
+from preimage.harness.rows import Rows
 
 
 def check_labels(labels: Tensor, classes: int, split: Split) -> None:
@@ -20,12 +23,18 @@ def check_labels(labels: Tensor, classes: int, split: Split) -> None:
         )
 
 
+def labels_used(rule: LabelRule, rows: Rows) -> NDArray[np.int64]:
+    """What the codes of stored rows are decoded under, [rows]: their labels, or their parts of a mixture."""
+    return rows["part"].astype(np.int64) if rule == "part" else rows.label
+
+
 def labels_asked(rule: LabelRule, own: Tensor, classes: int) -> list[Tensor | None]:
-    """The labels [n] of each pass over a block: none, the images' own, or each class in turn."""
+    """The labels [n] of each pass over a block: none, the images' own, or each class (each part of a mixture) in
+    turn."""
     match rule:
         case "none":
             return [None]
         case "true":
             return [own]
-        case "every":
+        case "every" | "part":
             return [torch.full_like(own, label) for label in range(classes)]

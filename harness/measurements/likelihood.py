@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator
 from preimage.harness.likelihood_requests import Likelihood, Simulated
 from preimage.harness.measurements.curvature import stored_curvature
+from preimage.harness.measurements.draws import draw_labels
 from preimage.harness.measurements.labels import check_labels, labels_asked
 from preimage.harness.measurements.noise import sigma2_of
+from preimage.harness.measurements.parts import mixed_parts
 from preimage.harness.measurements.tuning import stored_tuning
 from preimage.harness.pictures import thumbnails
 from preimage.harness.rows import Block
@@ -36,6 +39,7 @@ NO_WEIGHT = -1e300
 
 def measure_likelihood(request: Likelihood, block: int, world: World) -> Block:
     """Bounds on log p(x) of every image of the block, under each label that the request's rule asks for; a row each.
+    Of a mixture the bounds of all parts make one row.
 
     Raises GeneratorError where the generator breaks its contract, or every chain of an image died.
     """
@@ -43,8 +47,11 @@ def measure_likelihood(request: Likelihood, block: int, world: World) -> Block:
     began = time.perf_counter()
     generator, sigma2 = world.measured(request.model), sigma2_of(request.noise, world)
     images = _images_of(request, block, sigma2, world, generator)
-    passes = labels_asked(request.label, images.labels, request.labels)
-    runs = [_annealed(request, images, label, sigma2, generator, world) for label in passes]
+    if request.label == "part":
+        runs = [_in_every_part(request, images, sigma2, generator, world)]
+    else:
+        passes = labels_asked(request.label, images.labels, request.labels)
+        runs = [_annealed(request, images, label, sigma2, generator, world) for label in passes]
     columns = {name: np.stack([run.values[name] for run in runs], axis=1).reshape(-1) for name in runs[0].values}
     count, first = len(images.pixels), images.indices.start
     columns["true_label"] = np.repeat(_column(images.labels), len(runs))
@@ -68,7 +75,8 @@ def measure_likelihood(request: Likelihood, block: int, world: World) -> Block:
 class Images:
     """The images of a block: pixels [n, c, h, w], labels [n] (-1: none), evaluations spent on all of them.
 
-    u: coordinates of the codes that they were simulated from, [n, dim]; None where they were not.
+    u: coordinates of the codes that they were simulated from, [n, dim]; None where they were not. parts: of a mixture
+    the parts that they were simulated by, [n]; 0 where they were not.
     """
 
     indices: range
@@ -76,6 +84,7 @@ class Images:
     labels: Tensor
     evaluations: int
     u: Tensor | None = None
+    parts: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,17 +101,34 @@ def _images_of(request: Likelihood, block: int, sigma2: float, world: World, gen
     if isinstance(request.images, Simulated):
         seed = request.images.seed
         streams = Streams([seed_of(seed, "simulated", i) for i in indices], world.device)
-        labels = torch.full((len(indices),), -1, device=world.device)
-        if request.labels:
-            of_labels = Streams([seed_of(seed, "simulated label", i) for i in indices], world.device)
-            labels = of_labels.integers(request.labels)
-        made = simulate(generator, streams, sigma2, labels if request.labels else None, space=request.space)
-        return Images(indices, made.image, labels, len(indices), made.u)
+        of_labels = Streams([seed_of(seed, "simulated label", i) for i in indices], world.device)
+        under = draw_labels(generator, of_labels)
+        made = simulate(generator, streams, sigma2, under, space=request.space)
+        if under is None or request.label == "part":
+            labels = torch.full((len(indices),), -1, device=world.device)
+            return Images(indices, made.image, labels, len(indices), made.u, under)
+        return Images(indices, made.image, under, len(indices), made.u)
     pixels, labels = world.images(request.images, indices)
     own_classes = world.dataset(request.images.dataset).num_classes == request.labels  # an outlier set has others
     if request.label == "true" or (request.label == "every" and own_classes):
         check_labels(labels, request.labels, request.images)
-    return Images(range(indices.start, indices.start + len(pixels)), pixels, labels, 0)
+    return Images(range(indices.start, indices.start + len(pixels)), pixels, labels, 0, parts=torch.zeros_like(labels))
+
+
+def _in_every_part(request: Likelihood, images: Images, sigma2: float, generator: Generator, world: World) -> Annealed:
+    """A pass per part of a mixture, as one: the first by the parts that simulated the images, whose codes are known."""
+    assert images.parts is not None
+    parts = [(images.parts + turn) % request.labels for turn in range(request.labels)]
+    others = dataclasses.replace(images, u=None)
+    runs = [
+        _annealed(request, images if turn == 0 else others, part, sigma2, generator, world)
+        for turn, part in enumerate(parts)
+    ]
+    values, lead = mixed_parts(
+        [run.values for run in runs], np.stack([run.label for run in runs]), generator.part_weights
+    )
+    code = np.stack([run.code for run in runs])[lead, np.arange(len(lead))]
+    return Annealed(np.full(len(lead), -1, dtype=np.int64), values, code)
 
 
 def _annealed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,9 @@ from preimage.harness.world import World
 def measure_recovery(request: Recovery, block: int, world: World) -> Block:
     """Recover every image of the block, under each label that the request's rule asks for; one row each.
 
+    Of a mixture, whose images are recovered by each part, the row is that of the best part, with its number as ``part``
+    and the evaluations of all.
+
     Distances and errors are those of the operated images: of ``phi(G(z*))`` and ``phi(x)`` for an operator that acts on
     both sides, of ``G(z*)`` and the changed target for another.
 
@@ -48,6 +52,8 @@ def measure_recovery(request: Recovery, block: int, world: World) -> Block:
     targets = targets_of(request, block, world, generator)
     passes = labels_asked(request.label, targets.labels, request.labels)
     runs = [_recovered(request, targets, label, generator, distance, world) for label in passes]
+    if request.label == "part":
+        runs = [_best_part(runs)]
     columns = {name: np.stack([run.values[name] for run in runs], axis=1).reshape(-1) for name in runs[0].values}
     count, first = len(targets.aims), targets.indices.start
     used = np.stack([run.label for run in runs], axis=1).reshape(-1)
@@ -67,13 +73,33 @@ def measure_recovery(request: Recovery, block: int, world: World) -> Block:
 
 @dataclass(frozen=True)
 class Recovered:
-    """One pass over a block: values, outcomes, codes [n, dim] little-endian float32, recovered images."""
+    """One pass over a block: values, outcomes, codes [n, dim] little-endian float32, recovered images, the objective
+    reached [n]."""
 
     label: np.ndarray[tuple[int], np.dtype[np.int64]]
     values: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]
     outcome: list[str]
     code: np.ndarray[tuple[int, int], np.dtype[np.float32]]
     images: Tensor
+    energy: Tensor
+
+
+def _best_part(runs: Sequence[Recovered]) -> Recovered:
+    """For each image the pass of the part that came to the least objective; the first of equal ones."""
+    energy = torch.stack([run.energy for run in runs]).nan_to_num(torch.inf)
+    best = energy.argmin(dim=0)
+    chosen, every = best.cpu().numpy(), np.arange(len(best))
+    values = {name: np.stack([run.values[name] for run in runs])[chosen, every] for name in runs[0].values}
+    values["evaluations"] = np.sum([run.values["evaluations"] for run in runs], axis=0)
+    values["part"] = chosen.astype(np.float64)
+    return Recovered(
+        np.full(len(best), -1, dtype=np.int64),
+        values,
+        [runs[part].outcome[i] for i, part in enumerate(chosen)],
+        np.stack([run.code for run in runs])[chosen, every],
+        torch.stack([run.images for run in runs])[best, torch.arange(len(best), device=best.device)],
+        energy.amin(dim=0),
+    )
 
 
 def _pictures(request: Recovery, targets: Targets, run: Recovered) -> dict[str, bytes]:
@@ -120,6 +146,7 @@ def _recovered(
         [o.name for o in best.outcome],
         best.code.cpu().numpy().astype("<f4"),
         images,
+        best.energy,
     )
 
 

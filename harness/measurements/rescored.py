@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from preimage.harness.measurements.labels import labels_used
 from preimage.harness.measurements.targets import operator_streams, targets_of
 from preimage.harness.operators import on_generated
 from preimage.harness.requests import Neighbours, Recovery
@@ -54,7 +55,7 @@ def _recovered(
     generator = world.measured(request.model)
     targets = targets_of(request, block, world, generator)
     code = torch.from_numpy(np.stack([np.frombuffer(c, dtype="<f4") for c in codes])).to(world.device)
-    label = None if request.label == "none" else torch.from_numpy(rows.label).to(world.device)
+    label = None if request.label == "none" else torch.from_numpy(labels_used(request.label, rows)).to(world.device)
     images = torch.empty(len(rows), *generator.image, device=world.device)
     for i in range(passes):
         under = None if label is None else label[i::passes]

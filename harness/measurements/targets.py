@@ -10,7 +10,7 @@ from torch import Tensor
 
 from preimage.harness.errors import GeneratorError
 from preimage.harness.generator import Generator, check_images
-from preimage.harness.measurements.draws import draw
+from preimage.harness.measurements.draws import draw, draw_labels
 from preimage.harness.measurements.labels import check_labels
 from preimage.harness.requests import Neighbours, Recovery, Samples
 from preimage.harness.streams import Streams, seed_of
@@ -66,13 +66,15 @@ def own_samples(
     """The model's own samples and their labels (-1 for an unconditional one)."""
     streams = Streams([seed_of(samples.seed, "samples", i) for i in indices], world.device)
     code = draw(generator, streams, None)
-    labels = streams.integers(generator.num_classes) if generator.num_classes else torch.full((len(indices),), -1)
+    under = draw_labels(generator, streams)
     with torch.no_grad():
-        images = generator.decode(code, labels if generator.num_classes else None, space=generator.native.name)
+        images = generator.decode(code, under, space=generator.native.name)
     check_images(images, len(indices), generator.image, f"model {model!r}")
     if not bool(torch.isfinite(images).all()):
         raise GeneratorError(
             f"model {model!r}: some of its own samples have pixels that are not finite; "
             f"check the model with `preimage check {model}`"
         )
-    return images, labels
+    if under is None or not generator.num_classes:
+        return images, torch.full((len(indices),), -1)
+    return images, under

@@ -286,7 +286,7 @@ def images_of(request: Any) -> str:
         return "the prior"
     if not isinstance(images, (Samples, Split)):
         return "images of its own"  # a stranger's request may name them in any way
-    label = " under every label" if getattr(request, "label", "") == "every" else ""
+    label = {"every": " under every label", "part": " in every part"}.get(getattr(request, "label", ""), "")
     operator = getattr(getattr(request, "operator", None), "name", "identity")
     label += "" if operator == "identity" else f", {operator}"
     distance = getattr(request, "distance", DEFAULT_DISTANCE)
