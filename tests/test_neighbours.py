@@ -278,6 +278,7 @@ def run(plugin: Path, database: Path, *more: str) -> int:
     return preimage("run", *which, *asked, "--plugin", str(plugin), "--db", str(database), *more)
 
 
+@pytest.mark.slow
 def test_the_command_line_has_the_limits(
     plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_second_run_does_no_work_and_changes_nothing(plugin: Path, tmp_path: P
     assert sqlite3.connect(database).execute("SELECT created FROM evaluation ORDER BY id").fetchall() == created
 
 
+@pytest.mark.slow
 def test_workers_and_limits_change_no_stored_value(plugin: Path, tmp_path: Path, capsys: Any) -> None:
     """One worker or two, a small limit and then a larger one: the same bytes, and no block measured twice."""
     at_once, in_steps = tmp_path / "at-once.db", tmp_path / "in-steps.db"
@@ -120,6 +121,7 @@ def test_training_images_beyond_trained_on_are_never_scored(plugin: Path, tmp_pa
     assert db.execute("SELECT n FROM score WHERE metric = 'mre_val'").fetchone() == (80,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_kill_at_any_moment_loses_no_finished_block(plugin: Path, tmp_path: Path, workers: str) -> None:
     """`kill -9` twice, then the same command: no block that was there has changed, and all is as undisturbed."""

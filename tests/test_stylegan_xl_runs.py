@@ -58,6 +58,7 @@ def test_the_contract_holds_for_the_official_weights(tmp_path: Path, shared: Pat
     assert not [f"{f.rule}: {f.detail}" for f in findings if f.verdict == "broken"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["z", "w", "w+"])
 def test_recovery_runs_in_every_space(shell: Shell, space: str) -> None:
     card = write_card(shell.folder, **TINY)

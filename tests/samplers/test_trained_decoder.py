@@ -16,6 +16,8 @@ from preimage.harness.samplers.interface import Exact
 from preimage.harness.samplers.laplace import Laplace
 from preimage.harness.samplers.likelihood import Likelihood
 
+pytestmark = pytest.mark.slow
+
 SIGMA2 = 0.01
 
 
