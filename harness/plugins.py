@@ -336,8 +336,11 @@ def _adder(catalogue: Catalogue[Any], owner: str) -> Callable[..., None]:
 def _found(sources: Sources) -> list[tuple[str, Callable[[], object], str]]:
     found: list[tuple[str, Callable[[], object], str]] = []
     if sources.entry_points:
+        named: dict[object, str] = {}  # a distribution parses all its metadata each time it is asked its name
         for point in importlib.metadata.entry_points(group="preimage"):
-            package = point.dist.name if point.dist is not None else "?"
+            if point.dist not in named:
+                named[point.dist] = point.dist.name if point.dist is not None else "?"
+            package = named[point.dist]
             found.append((point.name, point.load, f"{package} ({point.value})"))
     for file in sources.plugins:
         path = Path(file)
