@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,29 +17,48 @@ from preimage.harness.solvers.quasi_newton import lbfgs_init, lbfgs_step
 
 
 class Descents(NamedTuple):
-    """How a search goes down. steps: evaluations of one descent. heats: noise variances in units of the model's, of the
-    descents that follow one another from a fresh start."""
+    """How a search goes down. steps: evaluations of a first descent; those to the end have twice as many. starts: how
+    many descents begin under ``heat``, the noise variance in units of the model's. kept: how many of them go on."""
 
     steps: int
-    heats: Sequence[float]
+    starts: int = 8
+    kept: int = 2
+    heat: float = 30.0
 
 
 def best_mode(likelihood: Likelihood, model: Curvature, ends: Tensor, fresh: Tensor, descents: Descents) -> Tensor:
     """The code of the highest joint density that descents from several starts reach, in the chart's coordinates.
 
-    ends: where a pilot's chains ended, [n, chains, dim], from which descents go straight down. fresh: draws of the
-    prior, [n, chains, dim]: from these it goes down under the heats, one after another, so that far away only the
-    coarse features of the image pull. Each start takes ``steps`` evaluations per descent, and one for its density in
-    the end. Returns u* [n, dim].
+    ends: where a pilot's best chains ended, [n, k, dim]. fresh: draws of the prior, [n, draws, dim]: from those nearest
+    to the image descents start under the heat, so that far away only its coarse features pull. The best of them, and
+    the ends, go down under the noise itself. Returns u* [n, dim].
     """
-    cooled = fresh
-    for heat in descents.heats:
-        cooled = descend(likelihood, model, cooled, descents.steps, heat)
-    down = descend(likelihood, model, ends, descents.steps)
-    u = torch.cat([down, cooled], dim=1) if descents.heats else down
-    joint = likelihood(u)[0] + likelihood.log_prior(u)[0]
-    best = torch.where(torch.isfinite(joint), joint, -torch.inf).argmax(dim=1)
-    return u[torch.arange(len(u)), best]
+    warm = descend(likelihood, model, nearest(likelihood, fresh, descents.starts), descents.steps, descents.heat)
+    u = torch.cat([ends, highest(warm, joint(likelihood, warm), descents.kept)], dim=1)
+    down = descend(likelihood, model, u, 2 * descents.steps)
+    return highest(down, joint(likelihood, down), 1).squeeze(1)
+
+
+def nearest(likelihood: Likelihood, fresh: Tensor, count: int) -> Tensor:
+    """Of draws [n, draws, dim] those whose images are nearest to the target, [n, count, dim]; an evaluation a draw."""
+    target = likelihood.target.unsqueeze(1)
+    away = [  # in parts no wider than the descents that follow
+        (likelihood.images(part) - target).square_().flatten(2).sum(dim=2, dtype=torch.float64)
+        for part in fresh.split(count, dim=1)
+    ]
+    return highest(fresh, -torch.cat(away, dim=1), count)
+
+
+def joint(likelihood: Likelihood, u: Tensor) -> Tensor:
+    """``log p(u) p(x | u)`` of coordinates [n, k, dim], [n, k] float64; an evaluation each."""
+    return likelihood(u)[0] + likelihood.log_prior(u)[0]
+
+
+def highest(u: Tensor, score: Tensor, count: int) -> Tensor:
+    """The coordinates [n, k, dim] with the highest scores [n, k], in that order: [n, count, dim]. One that is not
+    finite comes last."""
+    which = torch.where(torch.isfinite(score), score, -torch.inf).topk(count, dim=1).indices
+    return torch.take_along_dim(u, which.unsqueeze(2), dim=1)
 
 
 def descend(likelihood: Likelihood, model: Curvature, u: Tensor, steps: int, heat: float = 1.0) -> Tensor:

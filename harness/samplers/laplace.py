@@ -30,9 +30,9 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True)
 class Laplace:
-    """L-BFGS from the ends of a prior-path pilot, and from the prior under noise that cools down, finds u*; measured
-    chains start from the tempered Laplace law there, in the image's own curvature. The bounds are those of a fixed
-    mixture of both runs' weights.
+    """L-BFGS from the ends of a prior-path pilot, and from the nearest of some prior draws under more noise first, finds
+    u*; measured chains start from the tempered Laplace law there, in the image's own curvature. The bounds are those
+    of a fixed mixture of both runs' weights.
     """
 
     name: ClassVar[str] = "laplace"
@@ -48,7 +48,10 @@ class Laplace:
     share: tuple[float, ...] = option((0.9, 0.99), "of the start in the mixture of weights, chosen likewise")
     blend: float = option(0.2, "share of the model's mean curvature in each image's own")
     search: float = option(0.16, "share of the evaluations for descents to the best code")
-    heats: tuple[float, ...] = option((30.0, 5.0, 1.0), "noise variances over sigma2 of the descents from a prior draw")
+    draws: int = option(64, "draws of the prior among which descents find a start")
+    starts: int = option(8, "the nearest draws, from which descents under more noise start")
+    heat: float = option(30.0, "noise variance over sigma2 of those descents")
+    kept: int = option(2, "the best of them, and of the pilot's chains, from which descents go down to the end")
 
     def __post_init__(self) -> None:
         check_chains(self.chains)
@@ -65,8 +68,13 @@ class Laplace:
                 raise UsageError(f"{name} is empty; tuning needs a value to choose from, e.g. {name}=[{example}]")
         if not 0 <= self.blend <= 1:
             raise UsageError(f"blend is {self.blend}; a share lies between 0 and 1")
-        if any(not 0 < heat < math.inf for heat in self.heats):
-            raise UsageError(f"heats are {list(self.heats)}; each multiplies sigma2, e.g. heats=[30, 5, 1]")
+        if not 0 < self.heat < math.inf:
+            raise UsageError(f"heat is {self.heat}; it multiplies sigma2, e.g. heat=30")
+        if not 1 <= self.kept <= self.starts <= self.draws or self.kept > self.chains:
+            raise UsageError(
+                f"draws, starts and kept are {self.draws}, {self.starts} and {self.kept}; each is at most the one "
+                f"before it, kept at least 1 and at most chains ({self.chains}), e.g. draws=64 starts=8 kept=2"
+            )
 
     @property
     def needs_curvature(self) -> bool:
@@ -85,13 +93,15 @@ class Laplace:
 
     @property
     def descent(self) -> int:
-        """Evaluations of one descent; each chain has one from its pilot's end and one under each heat."""
-        return max(1, round(self.search * self.evaluations / (1 + len(self.heats))))
+        """Evaluations of one of the first descents; those that go down to the end have twice as many."""
+        total = round(self.search * self.evaluations * self.chains) - self.draws
+        return max(1, total // (self.starts + 4 * self.kept))
 
     def budget(self, dim: int) -> Budget:
         """How the evaluations are shared out. Raises UsageError where too few are left for the measured chains."""
         pilot = self.pilot_sampler().evaluations
-        search = self.chains * (self.descent * (1 + len(self.heats)) + (2 if self.heats else 1)) + dim
+        descents = self.descent * (self.starts + 4 * self.kept)
+        search = self.draws + descents + self.starts + 2 * self.kept + dim  # each descent's end is judged once
         left = self.evaluations - pilot - -(-search // self.chains)
         if left < 1 + self.leapfrogs:
             raise UsageError(

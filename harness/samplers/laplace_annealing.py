@@ -12,7 +12,7 @@ from torch import Tensor
 from preimage.harness.samplers.anneal import anneal, check_alive
 from preimage.harness.samplers.bounds import effective_chains, mixed
 from preimage.harness.samplers.curvature import Curvature, blended, image_curvature
-from preimage.harness.samplers.descent import Descents, best_mode
+from preimage.harness.samplers.descent import Descents, best_mode, highest
 from preimage.harness.samplers.estimating import Both, Rule, both_ways, in_shares
 from preimage.harness.samplers.hmc import Hmc
 from preimage.harness.samplers.interface import Estimate, Exact
@@ -102,9 +102,10 @@ def start_of(
     model = required(curve, settings.name)
     pilot = prior_runs(settings.pilot_sampler(), likelihood, model, tuned, streams, exact)
     check_alive(pilot.forward)
-    (ends, _), dim = pilot.last(), likelihood.space.dim
-    fresh = likelihood.chart.draw(streams, settings.chains, dim)
-    u = best_mode(likelihood, model, ends, fresh, Descents(settings.descent, settings.heats))
+    dim = likelihood.space.dim
+    fresh = likelihood.chart.draw(streams, settings.draws, dim)
+    descents = Descents(settings.descent, settings.starts, settings.kept, settings.heat)
+    u = best_mode(likelihood, model, highest(*pilot.last(), settings.kept), fresh, descents)
     return Start(u, blended(image_curvature(likelihood, u, model), model, settings.blend), pilot)
 
 

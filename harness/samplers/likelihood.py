@@ -75,12 +75,20 @@ class Likelihood:
         density, gradient = self.chart.log_prior(self.to_chart(position).reshape(n * chains, dim))
         return density.reshape(n, chains), self.to_frame(gradient.reshape(n, chains, dim))
 
+    def images(self, position: Tensor) -> Tensor:
+        """The images of positions, [n, chains, c, h, w], with no gradient; one evaluation each."""
+        n, chains, dim = position.shape
+        with torch.no_grad():
+            images = self._decode(self.to_chart(position).reshape(n * chains, dim), chains)
+        self.evaluations += chains
+        return images.reshape(n, chains, *images.shape[1:])
+
     def _decode(self, u: Tensor, chains: int) -> Tensor:
-        """The images of coordinates [n chains, dim], which autograd can follow."""
+        """The images of coordinates [n chains, dim], which autograd can follow where the coordinates ask for it."""
         label = None if self.label is None else self.label.repeat_interleave(chains)
         images = self.generator.decode(self.chart.code(u), label, space=self.space.name)
         check_images(images, len(u), self.generator.image, type(self.generator).__name__)
-        if not images.requires_grad:
+        if u.requires_grad and not images.requires_grad:
             raise GeneratorError(
                 f"{type(self.generator).__name__}: autograd cannot follow its images back to their codes. "
                 "decode must not detach and must not run under no_grad"

@@ -146,7 +146,7 @@ def test_a_start_that_no_chain_leaves_costs_the_mixture_its_share_and_no_error()
     def failing(z: Tensor) -> Tensor:
         nonlocal calls
         calls += len(z) == 8 and torch.is_grad_enabled()
-        return whole.decode(z).flatten(1) * (torch.nan if calls > 299 + 4 * sampler.descent else 1.0)
+        return whole.decode(z).flatten(1) * (torch.nan if calls > 300 + 2 * sampler.descent else 1.0)
 
     likelihood.generator = Network(failing, 3, 16)
     found = sampler.estimate(likelihood, fixed.curve, fixed.numbers, streams("own", 2))

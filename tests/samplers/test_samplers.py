@@ -150,9 +150,9 @@ def test_an_estimate_says_how_far_to_believe_it_and_costs_what_was_said(name: st
     likelihood, made = simulated(generator, SIGMA2, 3)
     generator.differentiated = 0
     alone = sampler.estimate(likelihood, fixed.curve, fixed.numbers, streams("chains", 3))
-    jacobians = 5 if name == "laplace" else 0
+    forward = 64 + 5 if name == "laplace" else 0  # draws, and products with the Jacobian
     assert alone.upper is None and alone.evaluations.tolist() == [sampler.cost(5)] * 3
-    assert generator.differentiated == 3 * (sampler.cost(5) - jacobians)
+    assert generator.differentiated == 3 * (sampler.cost(5) - forward)
     assert sampler.cost(5) <= 4 * 450 < sampler.cost(5) + 4 * 12
     beside = sampler.estimate(likelihood, fixed.curve, fixed.numbers, streams("chains", 3), exactly(made))
     assert beside.evaluations.tolist() == [sampler.cost(5, upper=True)] * 3
@@ -227,7 +227,9 @@ def test_each_label_has_its_own_curvature() -> None:
         (lambda: Laplace(pilot_least=1), "evaluations is 1"),
         (lambda: Laplace(blend=1.5), "blend is 1.5"),
         (lambda: Laplace(search=1.0), "search is 1.0; it must be above 0"),
-        (lambda: Laplace(heats=(30.0, 0.0)), r"heats are \[30.0, 0.0\]; each multiplies sigma2"),
+        (lambda: Laplace(heat=0.0), "heat is 0.0; it multiplies sigma2"),
+        (lambda: Laplace(starts=65), "draws, starts and kept are 64, 65 and 2; each is at most the one before it"),
+        (lambda: Laplace(kept=3, chains=2), r"kept at least 1 and at most chains \(2\)"),
         (lambda: Laplace(350).cost(64), r"350 evaluations per chain leave .* Raise evaluations"),
     ],
 )
