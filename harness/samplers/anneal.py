@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from preimage.harness.errors import GeneratorError
+from preimage.harness.samplers.bounds import effective_chains
 from preimage.harness.samplers.hmc import Hmc, Rung, State, noises
 from preimage.harness.samplers.path import Path
+from preimage.harness.samplers.resampling import Trace, continued, resample, trace_back
 from preimage.harness.samplers.stepping import Stepping
 from preimage.harness.streams import Streams
 
@@ -17,8 +19,9 @@ from preimage.harness.streams import Streams
 class Run(NamedTuple):
     """What a run over all temperatures has given, images first.
 
-    log_weight: [n, chains] float64, -inf for a chain that started where the likelihood is not finite. position: the
-    last ones in the path's frame [n, chains, dim], log_joint: ``log p(u) p(x | u)`` there, [n, chains].
+    log_weight: [n, chains] float64, -inf for a chain that started where the likelihood is not finite; since chains were
+    resampled, of all that were then. ess: effective number of chains, [n] float64 (see ``Spread``). position: the last
+    ones in the path's frame [n, chains, dim], log_joint: ``log p(u) p(x | u)`` there, [n, chains].
     acceptance: mean chance over chains, [n, T - 1], by temperature (coldest last); chance: over temperatures,
     [n, chains]. steps: white units, [n, T - 1].
     non_finite: rejected for it, [n] int64. dead: chains that never had a finite likelihood or proposal, [n, chains].
@@ -26,6 +29,7 @@ class Run(NamedTuple):
     """
 
     log_weight: Tensor
+    ess: Tensor
     position: Tensor
     log_joint: Tensor
     acceptance: Tensor
@@ -36,14 +40,67 @@ class Run(NamedTuple):
     evaluations: Tensor
 
 
-def anneal(path: Path, sampler: Hmc, stepping: Stepping, streams: Streams, chains: int) -> Run:
+class Spread(NamedTuple):
+    """How far weights differ, added up over the stretches of a path between resamplings: ``sum (N / N_eff - 1)``, [n].
+
+    With one stretch ``N / (1 + spread)`` is the effective number of chains, ``(sum w)^2 / sum w^2``. The squared
+    variation of a product of independent means adds up likewise.
+    """
+
+    chains: int
+    variation: Tensor
+
+    @classmethod
+    def none(cls, log_weight: Tensor) -> Spread:
+        return cls(log_weight.shape[1], torch.zeros_like(log_weight[:, 0]))
+
+    def after(self, log_weight: Tensor) -> Spread:
+        """With a stretch that ends in log-weights [n, chains]."""
+        return self._replace(variation=self.variation + self.chains / effective_chains(log_weight) - 1)
+
+    def effective(self) -> Tensor:
+        """The effective number of chains, [n]."""
+        return self.chains / (1 + self.variation)
+
+
+def anneal(
+    path: Path,
+    sampler: Hmc,
+    stepping: Stepping,
+    streams: Streams,
+    chains: int,
+    points: frozenset[int] = frozenset(),
+) -> Run:
     """``w = prod_t Q_t(u_{t-1}) / Q_{t-1}(u_{t-1})`` along t = 1 ... T, u_0 from q0, u_t from a transition at Q_t.
 
-    ``E[w] = p(x)``: the log of the mean of w over chains is below log p(x) on average. T temperatures above 0 take
-    T - 1 transitions (none at t = T). Neal, Statistics and Computing 11 (2001).
+    ``E[w] = p(x)``: the log of the mean of w over chains is below log p(x) on average, also where chains are resampled
+    after the transitions ``points``. T temperatures above 0 take T - 1 transitions (none at t = T).
+    Neal, Statistics and Computing 11 (2001); resampled: Del Moral, Doucet and Jasra, JRSS B 68 (2006).
     """
     state = sampler.init(path, path.draw(streams, chains), streams)
-    return _run(path, sampler, stepping, streams, state, range(1, len(path.temperatures) - 1), forward=True)
+    order = range(1, len(path.temperatures) - 1)
+    return _run(path, sampler, stepping, streams, state, order, forward=True, points=points)
+
+
+def anneal_beside(
+    path: Path,
+    sampler: Hmc,
+    stepping: Stepping,
+    streams: Streams,
+    position: Tensor,
+    chains: int,
+    points: frozenset[int],
+) -> Run:
+    """Chains that are resampled, one of which was traced back from an exact draw of the posterior [n, 1, dim].
+
+    Such a set of chains has its weight as a density against the forward ones, so ``E[1 / mean w] = 1 / p(x)``: the log
+    of the mean of w is above log p(x) on average. ``log_weight`` has the traced chain first; the rest is said of the
+    others. As many evaluations as ``chains`` forward ones. Grosse, Ghahramani and Adams, arXiv:1511.02543 (2015).
+    """
+    trace = trace_back(path, sampler, stepping, streams, position, points)
+    state = sampler.init(path, path.draw(streams, chains - 1), streams)
+    order = range(1, len(path.temperatures) - 1)
+    return _run(path, sampler, stepping, streams, state, order, forward=True, points=points, trace=trace)
 
 
 def anneal_back(path: Path, sampler: Hmc, stepping: Stepping, streams: Streams, position: Tensor) -> Run:
@@ -70,7 +127,16 @@ def check_alive(run: Run) -> Run:
 
 
 def _run(
-    path: Path, sampler: Hmc, stepping: Stepping, streams: Streams, state: State, order: range, *, forward: bool
+    path: Path,
+    sampler: Hmc,
+    stepping: Stepping,
+    streams: Streams,
+    state: State,
+    order: range,
+    *,
+    forward: bool,
+    points: frozenset[int] = frozenset(),
+    trace: Trace | None = None,
 ) -> Run:
     n, chains, dim = state.position.shape
     last = len(path.temperatures) - 1
@@ -78,7 +144,9 @@ def _run(
     widths = (t[1:] - t[:-1]).unsqueeze(2)  # [T, 1 or n, 1]
     ratio = torch.where(torch.isfinite(state.value.ratio), state.value.ratio, -torch.inf)
     state = state._replace(value=state.value._replace(ratio=ratio))
-    log_weight = widths[0 if forward else last - 1] * ratio
+    finite = torch.isfinite(ratio)
+    log_weight = widths[0 if forward else last - 1] * _beside(trace, 0, ratio)
+    spread = Spread.none(log_weight)
     device = state.position.device
     steps = stepping.init(n, device)
     acceptance = torch.full((last - 1, n), torch.nan, dtype=torch.float64, device=device)
@@ -90,14 +158,30 @@ def _run(
         size = stepping.size(steps, k / last)
         state, info = sampler.step(path, state, Rung(k, size.reshape(-1, 1, 1)), noise)
         steps = stepping.update(steps, info.chance)
-        log_weight = log_weight + widths[k if forward else k - 1] * state.value.ratio
+        log_weight = log_weight + widths[k if forward else k - 1] * _beside(trace, k, state.value.ratio)
         acceptance[k - 1], sizes[k - 1] = info.chance.mean(dim=1), size
         chance += info.chance
         non_finite += info.non_finite.sum(dim=1)
         moved |= ~info.non_finite
-    dead = ~(torch.isfinite(ratio) & moved)
+        if k in points:
+            spread = spread.after(log_weight)
+            state, log_weight, ancestor = resample(state, log_weight, streams, trace and trace.states[k])
+            finite, moved = (_continued_flags(flags, ancestor, trace) for flags in (finite, moved))
+    dead = ~(finite & moved)
     joint = state.value.start + state.value.ratio
-    spent = chains * (1 + sampler.leapfrogs * (last - 1))
+    spent = (chains + (trace is not None)) * (1 + sampler.leapfrogs * (last - 1))
     chance /= max(1, last - 1)
     count = torch.full((n,), spent)
-    return Run(log_weight, state.position, joint, acceptance.T, chance, sizes.T, non_finite, dead, count)
+    ess = spread.after(log_weight).effective()
+    return Run(log_weight, ess, state.position, joint, acceptance.T, chance, sizes.T, non_finite, dead, count)
+
+
+def _beside(trace: Trace | None, k: int, ratio: Tensor) -> Tensor:
+    """What the chains are weighed by after transition k, the traced one first."""
+    return ratio if trace is None else torch.cat([trace.ratio[k], ratio], dim=1)
+
+
+def _continued_flags(flags: Tensor, ancestor: Tensor, trace: Trace | None) -> Tensor:
+    """Flags [n, chains] of the chains that are continued; a traced one has them all."""
+    every = flags if trace is None else torch.cat([torch.ones_like(flags[:, :1]), flags], dim=1)
+    return continued(every, ancestor)

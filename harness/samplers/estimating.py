@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from preimage.harness.samplers.anneal import Run, anneal, anneal_back, check_alive
-from preimage.harness.samplers.bounds import effective_chains, lower_bound, upper_bound
+from preimage.harness.samplers.anneal import Run, anneal, anneal_back, anneal_beside, check_alive
+from preimage.harness.samplers.bounds import log_mean, lower_bound, upper_bound
 from preimage.harness.samplers.hmc import Hmc
 from preimage.harness.samplers.interface import SHARES, Estimate, Exact
 from preimage.harness.samplers.path import Path
@@ -17,21 +17,16 @@ from preimage.harness.streams import Streams
 
 
 class Both(NamedTuple):
-    """The forward chains of a path, and the reverse ones where the exact codes were known."""
+    """The forward chains of a path, and the upper bound [n] float64 where the exact codes were known."""
 
     path: Path
     forward: Run
-    back: Run | None
+    upper: Tensor | None
 
     @property
     def lower(self) -> Tensor:
         """The lower bound, [n] float64."""
         return lower_bound(self.forward.log_weight)
-
-    @property
-    def upper(self) -> Tensor | None:
-        """The upper bound, [n] float64."""
-        return None if self.back is None else upper_bound(self.back.log_weight)
 
     def last(self) -> tuple[Tensor, Tensor]:
         """Where the forward chains ended, in the chart's coordinates [n, chains, dim], and their log joint density
@@ -41,20 +36,28 @@ class Both(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """How chains move: the transition, its step sizes, how many chains per image."""
+    """How chains move: the transition, its step sizes, how many chains per image, after which transitions they are
+    resampled."""
 
     sampler: Hmc
     stepping: Stepping
     chains: int
+    points: frozenset[int] = frozenset()
 
 
 def both_ways(path: Path, rule: Rule, streams: Streams, exact: Exact | None) -> Both:
-    """Forward chains, and reverse ones where the exact coordinates are given."""
-    forward = anneal(path, rule.sampler, rule.stepping, streams, rule.chains)
+    """Forward chains, and the upper bound where the exact coordinates are given: from independent reverse chains, or
+    from one of them beside chains that are resampled."""
+    sampler, stepping, chains, points = rule
+    forward = anneal(path, sampler, stepping, streams, chains, points)
     if exact is None:
         return Both(path, forward, None)
-    start = path.likelihood.to_frame(exact.u.unsqueeze(1)).expand(-1, rule.chains, -1)
-    return Both(path, forward, check_alive(anneal_back(path, rule.sampler, rule.stepping, exact.streams, start)))
+    start = path.likelihood.to_frame(exact.u.unsqueeze(1))
+    if points:
+        beside = check_alive(anneal_beside(path, sampler, stepping, exact.streams, start, chains, points))
+        return Both(path, forward, log_mean(beside.log_weight))
+    back = check_alive(anneal_back(path, sampler, stepping, exact.streams, start.expand(-1, chains, -1)))
+    return Both(path, forward, upper_bound(back.log_weight))
 
 
 def best_code(runs: Both) -> Tensor:
@@ -72,7 +75,7 @@ def estimate_of(runs: Both, before: Tensor) -> Estimate:
     return Estimate(
         lower=runs.lower,
         upper=runs.upper,
-        ess=effective_chains(run.log_weight),
+        ess=run.ess,
         acceptance=run.chance,
         profile=in_shares(run.acceptance),
         step=run.steps.mean(dim=1),

@@ -27,14 +27,14 @@ class Exact(NamedTuple):
 class Estimate(NamedTuple):
     """log p(x) of each image in nats, and what says how far to believe it. float64 where not said otherwise.
 
-    lower: [n]. upper: [n], where exact codes were given. ess: effective number of chains, [n]. acceptance: mean chance
-    over the transitions of each chain, [n, chains]. profile: mean chance over chains in 16 equal shares of the path,
-    from start to posterior, [n, 16]. step: mean, white units (code units where there is no metric), [n]. non_finite:
-    proposals rejected for it, [n] int64. dead: chains that never had a finite likelihood or proposal, [n] int64.
-    log_weight: [n, chains]; -inf for a dead start. pilot_log_weight: the same of the pilot, where there is one.
-    code: of the chain with the highest joint density at the end, [n, dim] float32, a code of the space. evaluations:
-    counted over all chains, of both bounds, [n] int64. borrowed: whether the model's curvature stood in for the
-    image's own, which was not finite, [n] bool.
+    lower: [n]. upper: [n], where exact codes were given. ess: effective number of chains, [n], over the whole path
+    where they were resampled. acceptance: mean chance over the transitions of each chain, [n, chains]. profile: mean
+    chance over chains in 16 equal shares of the path, from start to posterior, [n, 16]. step: mean, white units (code
+    units where there is no metric), [n]. non_finite: proposals rejected for it, [n] int64. dead: chains that never had
+    a finite likelihood or proposal, [n] int64. log_weight: [n, chains]; -inf for a dead start. pilot_log_weight: the
+    same of the pilot, where there is one. code: of the chain with the highest joint density at the end, [n, dim]
+    float32, a code of the space. evaluations: counted over all chains, of both bounds, [n] int64. borrowed: whether
+    the model's curvature stood in for the image's own, which was not finite, [n] bool.
 
     But for ``lower``, ``upper`` and ``pilot_log_weight``, all is said of the measured forward chains alone.
     """

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from preimage.harness.errors import UsageError
 from preimage.harness.samplers.prior_path import PriorPath
-from preimage.harness.samplers.ranges import chain_cost, check_chains, check_evaluations, check_share, check_transition
+from preimage.harness.samplers.ranges import (
+    chain_cost,
+    check_chains,
+    check_evaluations,
+    check_resampling,
+    check_share,
+    check_transition,
+)
 from preimage.harness.settings import option
 
 if TYPE_CHECKING:
@@ -30,9 +37,9 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True)
 class Laplace:
-    """L-BFGS from the ends of a prior-path pilot, and from the nearest of some prior draws under more noise first, finds
-    u*; measured chains start from the tempered Laplace law there, in the image's own curvature. The bounds are those
-    of a fixed mixture of both runs' weights.
+    """L-BFGS from the ends of a prior-path pilot, and from the nearest of some prior draws under more noise first,
+    finds u*; measured chains start from the tempered Laplace law there, in the image's own curvature. The bounds are
+    those of a fixed mixture of both runs' weights.
     """
 
     name: ClassVar[str] = "laplace"
@@ -42,6 +49,8 @@ class Laplace:
     leapfrogs: int = option(2, "leapfrog steps per transition")
     persistence: float = option(0.7, "share of the momentum that the next transition keeps, 0 to below 1")
     acceptance: float = option(0.8, "acceptance that tuning of the steps aims at")
+    resamplings: int = option(50, "times on the whole path that chains are resampled by their weights; 0: never")
+    resampled_after: float = option(0.3, "share of the path before which they are not: chains find modes apart there")
     pilot: float = option(0.25, "share of the evaluations for the pilot")
     pilot_least: int = option(300, "evaluations per chain of the pilot, at least")
     b0: tuple[float, ...] = option((0.02, 0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
@@ -58,6 +67,7 @@ class Laplace:
         check_transition(self.leapfrogs, self.persistence)
         check_evaluations(self.evaluations, self.leapfrogs)
         check_share("acceptance", self.acceptance)
+        check_resampling(self.resamplings, self.resampled_after)
         check_share("pilot", self.pilot)
         check_share("search", self.search)
         check_evaluations(self.pilot_least, self.leapfrogs)
@@ -89,7 +99,19 @@ class Laplace:
     def pilot_sampler(self) -> PriorPath:
         """The pilot as a sampler of its own."""
         spent = max(self.pilot_least, round(self.pilot * self.evaluations))
-        return PriorPath(spent, self.chains, self.leapfrogs, self.persistence, self.acceptance)
+        return self.prior_path(spent)
+
+    def prior_path(self, evaluations: int) -> PriorPath:
+        """A prior path of so many evaluations whose chains move, and are resampled, as these do."""
+        return PriorPath(
+            evaluations,
+            self.chains,
+            self.leapfrogs,
+            self.persistence,
+            self.acceptance,
+            self.resamplings,
+            self.resampled_after,
+        )
 
     @property
     def descent(self) -> int:

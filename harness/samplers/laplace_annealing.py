@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from preimage.harness.samplers.anneal import anneal, check_alive
-from preimage.harness.samplers.bounds import effective_chains, mixed
+from preimage.harness.samplers.bounds import mixed
 from preimage.harness.samplers.curvature import Curvature, blended, image_curvature
 from preimage.harness.samplers.descent import Descents, best_mode, highest
 from preimage.harness.samplers.estimating import Both, Rule, both_ways, in_shares
@@ -20,8 +20,8 @@ from preimage.harness.samplers.laplace import Laplace
 from preimage.harness.samplers.laplace_start import laplace_path
 from preimage.harness.samplers.likelihood import Likelihood
 from preimage.harness.samplers.prior_annealing import prior_runs, required, tune_prior
-from preimage.harness.samplers.prior_path import PriorPath
 from preimage.harness.samplers.ranges import LONGEST, intervals_for
+from preimage.harness.samplers.resampling import resampling_points
 from preimage.harness.samplers.stepping import FrozenSteps, TunedSteps, named, number, smoothed
 from preimage.harness.streams import Streams
 
@@ -38,10 +38,7 @@ def tune_laplace(
     settings: Laplace, likelihood: Likelihood, curve: Curvature | None, streams: Streams, exact: Exact
 ) -> dict[str, float]:
     """The temperature of the start and the steps with the least mean gap on images simulated for this alone."""
-    prior = PriorPath(
-        settings.evaluations, settings.chains, settings.leapfrogs, settings.persistence, settings.acceptance
-    )
-    tuned = tune_prior(prior, likelihood, curve, streams)
+    tuned = tune_prior(settings.prior_path(settings.evaluations), likelihood, curve, streams)
     start = start_of(settings, likelihood, curve, tuned, streams, exact)
     choices = []
     for b0 in settings.b0:
@@ -75,7 +72,7 @@ def laplace_estimate(
     return Estimate(
         lower=lower,
         upper=upper,
-        ess=effective_chains(run.log_weight),
+        ess=run.ess,
         acceptance=run.chance,
         profile=in_shares(run.acceptance),
         step=run.steps.mean(dim=1),
@@ -120,7 +117,8 @@ def measured(
     """The chains from the tempered Laplace law, both ways."""
     path = laplace_path(likelihood, start.u, start.curve, number("b0", tuned), intervals(settings, likelihood))
     steps = FrozenSteps.of("laplace_step", tuned, settings.leapfrogs)
-    return both_ways(path, Rule(transition(settings), steps, settings.chains), streams, exact)
+    points = resampling_points(len(path.temperatures), settings.resamplings, settings.resampled_after)
+    return both_ways(path, Rule(transition(settings), steps, settings.chains, points), streams, exact)
 
 
 def bounds(runs: Both, pilot: Both, share: float) -> tuple[Tensor, Tensor | None]:

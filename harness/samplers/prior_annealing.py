@@ -17,6 +17,7 @@ from preimage.harness.samplers.path import Path
 from preimage.harness.samplers.prior_path import PriorPath
 from preimage.harness.samplers.published import Published
 from preimage.harness.samplers.ranges import LONGEST, intervals_for
+from preimage.harness.samplers.resampling import resampling_points
 from preimage.harness.samplers.schedules import sigmoid_schedule, spectral_schedules
 from preimage.harness.samplers.stepping import AdaptedSteps, FrozenSteps, TunedSteps, named, smoothed
 from preimage.harness.streams import Streams
@@ -62,7 +63,8 @@ def prior_runs(
     """The chains of the prior path, both ways."""
     steps = FrozenSteps.of("prior_step", tuned, settings.leapfrogs)
     path = prior_path(settings, likelihood, required(curve, settings.name))
-    return both_ways(path, Rule(transition(settings), steps, settings.chains), streams, exact)
+    points = resampling_points(len(path.temperatures), settings.resamplings, settings.resampled_after)
+    return both_ways(path, Rule(transition(settings), steps, settings.chains, points), streams, exact)
 
 
 def prior_estimate(

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from preimage.harness.samplers.ranges import chain_cost, check_chains, check_evaluations, check_share, check_transition
+from preimage.harness.samplers.ranges import (
+    chain_cost,
+    check_chains,
+    check_evaluations,
+    check_resampling,
+    check_share,
+    check_transition,
+)
 from preimage.harness.settings import option
 
 if TYPE_CHECKING:
@@ -30,12 +37,15 @@ class PriorPath:
     leapfrogs: int = option(2, "leapfrog steps per transition")
     persistence: float = option(0.7, "share of the momentum that the next transition keeps, 0 to below 1")
     acceptance: float = option(0.8, "acceptance that tuning of the steps aims at")
+    resamplings: int = option(50, "times on the whole path that chains are resampled by their weights; 0: never")
+    resampled_after: float = option(0.3, "share of the path before which they are not: chains find modes apart there")
 
     def __post_init__(self) -> None:
         check_chains(self.chains)
         check_transition(self.leapfrogs, self.persistence)
         check_evaluations(self.evaluations, self.leapfrogs)
         check_share("acceptance", self.acceptance)
+        check_resampling(self.resamplings, self.resampled_after)
 
     @property
     def needs_curvature(self) -> bool:

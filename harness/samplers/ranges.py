@@ -38,6 +38,14 @@ def check_share(name: str, value: float) -> None:
         raise UsageError(f"{name} is {value}; it must be above 0 and below 1")
 
 
+def check_resampling(times: int, after: float) -> None:
+    """Raises UsageError where chains cannot be resampled so."""
+    if times < 0:
+        raise UsageError(f"resamplings is {times}; it is how often chains are resampled, 0 for never")
+    if not 0 <= after < 1:
+        raise UsageError(f"resampled_after is {after}; a share of the path lies between 0 and below 1, e.g. 0.3")
+
+
 def intervals_for(evaluations: int, leapfrogs: int) -> int:
     """The most temperatures above 0 that a chain can have for this many gradient evaluations; at least 1."""
     return max(1, 1 + (evaluations - 1) // leapfrogs)

@@ -13,7 +13,8 @@ from torch import Tensor
 from preimage.harness.cards import ImageSpec
 from preimage.harness.generator import Generator, LatentSpace
 from preimage.harness.priors import Prior, StandardNormal
-from preimage.harness.samplers.anneal import anneal, anneal_back
+from preimage.harness.samplers.anneal import anneal, anneal_back, anneal_beside
+from preimage.harness.samplers.bounds import log_mean
 from preimage.harness.samplers.curvature import Curvature, chart_metric, curvature_of, image_curvature
 from preimage.harness.samplers.hmc import Hmc
 from preimage.harness.samplers.interface import Exact
@@ -167,17 +168,28 @@ def short_path(start: str, images: int) -> Short:
     return Short(path, made.u, truth)
 
 
-def biases(start: str, persistence: float, images: int, chains: int) -> tuple[Bias, Bias]:
-    """How far the weights of short, far from equilibrated chains are from unbiased, forward and in reverse."""
+def biases(start: str, persistence: float, images: int, chains: int, *, resampled: bool = False) -> tuple[Bias, Bias]:
+    """How far the weights of short, far from equilibrated chains are from unbiased, forward and in reverse.
+
+    resampled: chains in fours that are resampled after two of the transitions, and beside an exact chain.
+    """
     path, u, truth = short_path(start, images)
     sampler, steps = Hmc(2, persistence), FrozenSteps(torch.tensor([0.95]), 2)
-    forward = anneal(path, sampler, steps, streams("forward", images), chains)
-    at = path.likelihood.to_frame(u.unsqueeze(1)).expand(-1, chains, -1)
-    back = anneal_back(path, sampler, steps, streams("back", images), at)
+    at = path.likelihood.to_frame(u.unsqueeze(1))
+    own, exact = streams("forward", images), streams("back", images)
+    if resampled:
+        points = frozenset({1, 3})
+        own, exact = streams("sets", images), streams("beside", images)
+        sets = [anneal(path, sampler, steps, own, 4, points).log_weight for _ in range(chains)]
+        beside = [anneal_beside(path, sampler, steps, exact, at, 4, points).log_weight for _ in range(chains)]
+        lower, upper = (torch.stack([log_mean(w) for w in of], dim=1) for of in (sets, beside))
+    else:
+        lower = anneal(path, sampler, steps, own, chains).log_weight
+        upper = anneal_back(path, sampler, steps, exact, at.expand(-1, chains, -1)).log_weight
 
     def bias(weights: Tensor) -> Bias:
         per_image = weights.mean(dim=1)  # images are independent draws; chains of one image share it
         error = float(per_image.std()) / math.sqrt(images)
         return Bias((float(per_image.mean()) - 1) / error, error, float(weights.std()))
 
-    return bias((forward.log_weight - truth).exp()), bias((truth - back.log_weight).exp())
+    return bias((lower - truth).exp()), bias((truth - upper).exp())

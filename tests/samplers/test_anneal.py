@@ -28,6 +28,14 @@ def test_weights_are_unbiased_forward_and_backward(start: str, persistence: floa
         assert bias.error < 0.04 and bias.spread > 0.1  # else the line above could not fail
 
 
+@pytest.mark.parametrize("start", ["prior", "laplace"])
+def test_weights_of_resampled_chains_are_unbiased_and_so_are_those_beside_an_exact_chain(start: str) -> None:
+    forward, beside = biases(start, 0.7, images=200, chains=25, resampled=True)
+    for bias in (forward, beside):
+        assert abs(bias.off) < 3.5
+        assert bias.error < 0.04 and bias.spread > 0.05
+
+
 @pytest.mark.parametrize("sampler", [PriorPath(300), Laplace(300, pilot_least=100)], ids=lambda s: s.name)
 def test_fifty_seeds_are_below_the_truth_and_cover_it(sampler: Sampler) -> None:
     generator = linear(4, 64)

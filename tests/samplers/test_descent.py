@@ -9,7 +9,6 @@ from torch import Tensor
 
 from preimage.harness.samplers.curvature import Curvature
 from preimage.harness.samplers.descent import Descents, best_mode, descend, joint, nearest
-from preimage.harness.samplers.likelihood import Likelihood
 
 SIGMA2 = 0.01
 
