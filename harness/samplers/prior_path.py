@@ -35,10 +35,10 @@ class PriorPath:
     evaluations: int = option(2500, "gradient evaluations per chain")
     chains: int = option(4, "chains per image")
     leapfrogs: int = option(2, "leapfrog steps per transition")
-    persistence: float = option(0.7, "share of the momentum that the next transition keeps, 0 to below 1")
-    acceptance: float = option(0.8, "acceptance that tuning of the steps aims at")
+    persistence: float = option(0.8, "share of the momentum that the next transition keeps, 0 to below 1")
+    acceptance: float = option(0.85, "acceptance that tuning of the steps aims at")
     resamplings: int = option(50, "times on the whole path that chains are resampled by their weights; 0: never")
-    resampled_after: float = option(0.3, "share of the path before which they are not: chains find modes apart there")
+    resampled_after: float = option(0.25, "share of the path before which they are not: chains find modes apart there")
 
     def __post_init__(self) -> None:
         check_chains(self.chains)
