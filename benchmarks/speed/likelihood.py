@@ -96,6 +96,14 @@ class Paired(Likelihood):
         self.bare(position.flatten(0, 1))
         return super().__call__(position)
 
+    def images(self, position: Tensor) -> Tensor:
+        """Images alone: the bare pass is forward only."""
+        began = _clocks()
+        with torch.no_grad():
+            self.generator.decode(position.flatten(0, 1))
+        self.spent += torch.cat([_clocks() - began, torch.tensor([float(position[..., 0].numel())])])
+        return super().images(position)
+
     def bare(self, codes: Tensor) -> None:
         """One bare pass."""
         began = _clocks()

@@ -19,9 +19,10 @@ from preimage.harness.streams import Streams
 class Run(NamedTuple):
     """What a run over all temperatures has given, images first.
 
-    log_weight: [n, chains] float64, -inf for a chain that started where the likelihood is not finite; since chains were
-    resampled, of all that were then. ess: effective number of chains, [n] float64 (see ``Spread``). position: the last
-    ones in the path's frame [n, chains, dim], log_joint: ``log p(u) p(x | u)`` there, [n, chains].
+    log_weight: [n, chains] float64, -inf for a chain that started where the likelihood is not finite; since chains
+    were resampled, of all that were then. ess: effective number of chains, the least before any resampling or at the
+    end, [n] float64. position: the last ones in the path's frame [n, chains, dim], log_joint: ``log p(u) p(x | u)``
+    there, [n, chains].
     acceptance: mean chance over chains, [n, T - 1], by temperature (coldest last); chance: over temperatures,
     [n, chains]. steps: white units, [n, T - 1].
     non_finite: rejected for it, [n] int64. dead: chains that never had a finite likelihood or proposal, [n, chains].
@@ -38,29 +39,6 @@ class Run(NamedTuple):
     non_finite: Tensor
     dead: Tensor
     evaluations: Tensor
-
-
-class Spread(NamedTuple):
-    """How far weights differ, added up over the stretches of a path between resamplings: ``sum (N / N_eff - 1)``, [n].
-
-    With one stretch ``N / (1 + spread)`` is the effective number of chains, ``(sum w)^2 / sum w^2``. The squared
-    variation of a product of independent means adds up likewise.
-    """
-
-    chains: int
-    variation: Tensor
-
-    @classmethod
-    def none(cls, log_weight: Tensor) -> Spread:
-        return cls(log_weight.shape[1], torch.zeros_like(log_weight[:, 0]))
-
-    def after(self, log_weight: Tensor) -> Spread:
-        """With a stretch that ends in log-weights [n, chains]."""
-        return self._replace(variation=self.variation + self.chains / effective_chains(log_weight) - 1)
-
-    def effective(self) -> Tensor:
-        """The effective number of chains, [n]."""
-        return self.chains / (1 + self.variation)
 
 
 def anneal(
@@ -146,7 +124,7 @@ def _run(
     state = state._replace(value=state.value._replace(ratio=ratio))
     finite = torch.isfinite(ratio)
     log_weight = widths[0 if forward else last - 1] * _beside(trace, 0, ratio)
-    spread = Spread.none(log_weight)
+    ess = torch.full((n,), torch.inf, dtype=torch.float64, device=state.position.device)
     device = state.position.device
     steps = stepping.init(n, device)
     acceptance = torch.full((last - 1, n), torch.nan, dtype=torch.float64, device=device)
@@ -164,7 +142,7 @@ def _run(
         non_finite += info.non_finite.sum(dim=1)
         moved |= ~info.non_finite
         if k in points:
-            spread = spread.after(log_weight)
+            ess = torch.fmin(ess, effective_chains(log_weight))
             state, log_weight, ancestor = resample(state, log_weight, streams, trace and trace.states[k])
             finite, moved = (_continued_flags(flags, ancestor, trace) for flags in (finite, moved))
     dead = ~(finite & moved)
@@ -172,7 +150,7 @@ def _run(
     spent = (chains + (trace is not None)) * (1 + sampler.leapfrogs * (last - 1))
     chance /= max(1, last - 1)
     count = torch.full((n,), spent)
-    ess = spread.after(log_weight).effective()
+    ess = torch.fmin(ess, effective_chains(log_weight))
     return Run(log_weight, ess, state.position, joint, acceptance.T, chance, sizes.T, non_finite, dead, count)
 
 

@@ -27,7 +27,7 @@ class Exact(NamedTuple):
 class Estimate(NamedTuple):
     """log p(x) of each image in nats, and what says how far to believe it. float64 where not said otherwise.
 
-    lower: [n]. upper: [n], where exact codes were given. ess: effective number of chains, [n], over the whole path
+    lower: [n]. upper: [n], where exact codes were given. ess: effective number of chains, [n], the least on the path
     where they were resampled. acceptance: mean chance over the transitions of each chain, [n, chains]. profile: mean
     chance over chains in 16 equal shares of the path, from start to posterior, [n, 16]. step: mean, white units (code
     units where there is no metric), [n]. non_finite: proposals rejected for it, [n] int64. dead: chains that never had

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from exact_models import numbers, streams
+from exact_models import numbers, short_path, streams
 
 from preimage.harness.errors import UsageError
-from preimage.harness.samplers.anneal import Spread
+from preimage.harness.samplers.anneal import anneal
 from preimage.harness.samplers.bounds import effective_chains, log_mean
-from preimage.harness.samplers.hmc import State
+from preimage.harness.samplers.hmc import Hmc, State
 from preimage.harness.samplers.laplace import Laplace
 from preimage.harness.samplers.path import Value
 from preimage.harness.samplers.prior_path import PriorPath
-from preimage.harness.samplers.resampling import resample, resampling_points, systematic, systematic_beside
+from preimage.harness.samplers.resampling import Resampled, resample, resampling_points, systematic, systematic_beside
+from preimage.harness.samplers.stepping import FrozenSteps
 
 WEIGHTS = [[0.25, 0.25, 0.25, 0.25], [0.7, 0.1, 0.15, 0.05], [0.1, 0.6, 0.3, 0.0], [0.02, 0.0, 0.98, 0.0]]
 
@@ -97,12 +100,19 @@ def test_points_lie_evenly_after_the_first_share_of_the_path() -> None:
     assert resampling_points(4, 50, 0.3) == {1, 2}  # a short path is resampled after each transition
 
 
-def test_the_effective_number_of_one_stretch_is_that_of_its_weights_and_variation_adds_up() -> None:
-    first, second = numbers(6, 4, seed=3).double(), numbers(6, 4, seed=4).double()
-    once = Spread.none(first).after(first)
-    torch.testing.assert_close(once.effective(), effective_chains(first))
-    both = 4 / effective_chains(first) - 1 + 4 / effective_chains(second) - 1
-    torch.testing.assert_close(once.after(second).effective(), 4 / (1 + both))
+def test_the_effective_number_is_the_least_before_any_resampling(monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _, _ = short_path("prior", 5)
+    seen = []
+
+    def watched(state: State, log_weight: torch.Tensor, *others: Any) -> Resampled:
+        seen.append(effective_chains(log_weight))
+        return resample(state, log_weight, *others)
+
+    monkeypatch.setattr("preimage.harness.samplers.anneal.resample", watched)
+    steps = FrozenSteps(torch.tensor([0.95]), 2)
+    run = anneal(path, Hmc(2, 0.7), steps, streams("own", 5), 4, frozenset({2, 4}))
+    least = torch.stack([*seen, effective_chains(run.log_weight)]).min(dim=0).values
+    assert len(seen) == 2 and torch.equal(run.ess, least) and (run.ess >= 1).all() and (run.ess <= 4).all()
 
 
 @pytest.mark.parametrize("sampler", [PriorPath, Laplace])
