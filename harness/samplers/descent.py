@@ -44,7 +44,7 @@ def nearest(likelihood: Likelihood, fresh: Tensor, count: int) -> Tensor:
     target = likelihood.target.unsqueeze(1)
     away = [  # in parts no wider than the descents that follow
         (likelihood.images(part) - target).square_().flatten(2).sum(dim=2, dtype=torch.float64)
-        for part in fresh.split(count, dim=1)
+        for part in torch.split(fresh, count, dim=1)
     ]
     return highest(fresh, -torch.cat(away, dim=1), count)
 
