@@ -11,6 +11,8 @@ import re
 import runpy
 import shlex
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -30,7 +32,7 @@ from preimage.harness.plugins import expand, installed
 from preimage.harness.results import Results
 from preimage.harness.schema import MIGRATIONS
 from tests.test_cli import VERBS
-from tests.tiny_world import Shell
+from tests.tiny_world import Ended, Shell
 from tests.tiny_world import shell as shell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,8 +83,19 @@ def test_there_is_something_to_run() -> None:
         "docs/several-machines.md",
         "docs/writing-a-benchmark.md",
         "docs/writing-a-card.md",
+        "docs/writing-a-family.md",
         "docs/writing-an-adapter.md",
     }
+
+
+def typed(shell: Shell, program: str, *arguments: str) -> Ended:
+    """How a page's command ends: ``preimage`` in this process, the page's own script or test in one of its own."""
+    if program == "preimage":
+        return shell(*arguments, *(["--workers", "1"] if arguments[0] == "run" else []))
+    assert program in ("python", "pytest")
+    own = [sys.executable, *(["-m", "pytest"] if program == "pytest" else []), *arguments]
+    ended = subprocess.run(own, cwd=shell.folder, capture_output=True, text=True, timeout=300)
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
@@ -93,10 +106,7 @@ def test_what_is_marked_as_runnable_runs(shell: Shell, page: Path) -> None:
         commands = [line for line in block["text"].splitlines() if line.startswith("$ ")]
         assert commands
         for command in commands:
-            program, *arguments = shlex.split(command.removeprefix("$ "), comments=True)
-            assert program == "preimage"
-            one = ["--workers", "1"] if arguments[0] == "run" else []
-            ended = shell(*arguments, *one)
+            ended = typed(shell, *shlex.split(command.removeprefix("$ "), comments=True))
             assert ended.status == 0, f"{command}\n{ended.out}{ended.err}"
 
 

@@ -293,7 +293,7 @@ def test_wrong_codes_spaces_and_labels_are_told() -> None:
         model.decode(code)
     with pytest.raises(GeneratorError, match=r"labels are \[0, 3\]; they must be from 0 to 2"):
         model.decode(code, torch.tensor([0, 3]))
-    with pytest.raises(GeneratorError, match=r"or \[2, 3\] float32, not \[2\] torch.float32"):
+    with pytest.raises(GeneratorError, match=r"weights of the classes \[2, 3\] float32; not \[2\] torch.float32"):
         model.decode(code, torch.tensor([0.0, 1.0]))
     with pytest.raises(GeneratorError, match=r"not \[3\] torch.int64"):
         model.decode(code, torch.tensor([0, 1, 2]))

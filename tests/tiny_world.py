@@ -110,8 +110,9 @@ class Shell:
         return self("run", "--workers", "1", "--plugin", self.folder / plugin, *arguments)
 
     def write(self, name: str, text: str) -> Path:
-        """A file of the folder."""
+        """A file of the folder, or of a folder in it."""
         path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return path
 

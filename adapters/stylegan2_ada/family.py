@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from preimage.adapters.class_labels import checked_label
 from preimage.adapters.exact_load import load_exactly
+from preimage.adapters.plain_generator import check_codes
 from preimage.adapters.stylegan2_ada.checkpoints import read
 from preimage.adapters.stylegan2_ada.networks import MappingNetwork, SynthesisNetwork, fold
 from preimage.adapters.stylegan2_ada.settings import FAMILY, Settings, settings_from
@@ -71,9 +73,8 @@ class StyleGAN2(Generator):
 
     def _layers(self, code: Tensor, label: Tensor | None, space: str) -> Sequence[Tensor]:
         """One w [n, w_dim] for each layer."""
-        known, layers = self.space(space), self.settings.num_ws
-        if code.ndim != 2 or code.shape[1] != known.dim:
-            raise GeneratorError(f"codes of space {space!r} are [n, {known.dim}], not {list(code.shape)}")
+        check_codes(code, self.space(space))
+        layers = self.settings.num_ws
         if space == "w+":
             return code.reshape(len(code), layers, self.settings.w_dim).unbind(1)
         if space == "w":
@@ -88,21 +89,10 @@ class StyleGAN2(Generator):
 
     def _classes(self, code: Tensor, label: Tensor | None) -> Tensor | None:
         """Weights of the classes [n, c_dim], one-hot for labels [n]; None where there are no classes."""
-        classes = self.num_classes
-        if classes == 0:
+        if self.num_classes == 0:
             return None
-        if label is None:
-            raise GeneratorError(f"this model has {classes} classes: give decode a label per code, [n] int64")
-        if label.is_floating_point() and tuple(label.shape) == (len(code), classes):
-            return label.to(code.dtype)
-        if label.is_floating_point() or tuple(label.shape) != (len(code),):
-            raise GeneratorError(
-                f"labels are [{len(code)}] int64, or [{len(code)}, {classes}] float32, not {list(label.shape)} "
-                f"{label.dtype}"
-            )
-        if len(label) and not 0 <= int(label.min()) <= int(label.max()) < classes:
-            raise GeneratorError(f"labels are {sorted(set(label.tolist()))}; they must be from 0 to {classes - 1}")
-        return functional.one_hot(label, classes).to(code.dtype)
+        given = checked_label(label, code, self.num_classes)
+        return given if given.is_floating_point() else functional.one_hot(given, self.num_classes).to(code.dtype)
 
 
 def build(config: Config, weights: Mapping[str, Tensor]) -> StyleGAN2:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from preimage.adapters.exact_load import load_exactly
+from preimage.adapters.plain_generator import check_codes
 from preimage.adapters.stylegan_layers import truncated
 from preimage.adapters.stylegan_xl.filters import check_filters
 from preimage.adapters.stylegan_xl.mapping import MappingNetwork
@@ -76,10 +77,8 @@ class StyleGanXl(Generator):
 
     def layer_codes(self, code: Tensor, label: Tensor | None, space: str) -> Tensor:
         """The w of the input and of each layer, [n, num_ws, w_dim]. Raises GeneratorError for codes of another size."""
-        given, settings = self.space(space), self.settings
-        if code.ndim != 2 or code.shape[1] != given.dim:
-            raise GeneratorError(f"codes of space {space!r} are [n, {given.dim}], not {list(code.shape)}")
-        num_ws = settings.synthesis.num_ws
+        check_codes(code, self.space(space))
+        settings, num_ws = self.settings, self.settings.synthesis.num_ws
         if space == "w+":
             return code.reshape(-1, num_ws, settings.mapping.w_dim)
         if space == "w":
