@@ -39,11 +39,12 @@ def test_vectors_may_stand_for_classes_also_between_two(shared: Path, name: str)
     golden = Golden(shared, name)
     model = golden.model()
     same_as_official(golden, model, label="y_shared")
-    y = golden.io["y_interp"].clone().requires_grad_()
-    images = official(model, golden.io["z"], y)
-    (gradient,) = torch.autograd.grad((images * golden.io["rand"]).sum(), y)
-    assert apart(images, golden.io["img_y_interp"]) < 3e-5
-    assert apart(gradient, golden.io["grad_y_interp"]) < 2e-4
+    for dtype, near in ((torch.float32, 1e-3), (torch.float64, 2e-5)):  # at a kink rounding chooses the slope
+        y = golden.io["y_interp"].to(dtype).requires_grad_()
+        images = official(model.to(dtype), golden.io["z"].to(dtype), y)
+        (gradient,) = torch.autograd.grad((images * golden.io["rand"].to(dtype)).sum(), y)
+        assert apart(images, golden.io["img_y_interp"]) < 3e-5
+        assert apart(gradient, golden.io["grad_y_interp"]) < near
 
 
 def test_it_is_the_network_in_eval_mode(shared: Path) -> None:
