@@ -454,8 +454,8 @@ def test_requests_of_other_models_keep_their_keys() -> None:
     )
     assert [request.key()[:16] for request in (curvature, tuning, metric, likelihood, recovery)] == [
         "49c91967c5ac2d4d",
-        "e813230584dae0ca",
+        "0b4cff5bea407444",
         "d0de5a81c40c66aa",
-        "75f2f7035c57ae03",
+        "40c99e58a73db37e",
         "50385121cad9b8bc",
     ]

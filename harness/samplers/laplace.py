@@ -50,7 +50,7 @@ class Laplace:
     persistence: float = option(0.8, "share of the momentum that the next transition keeps, 0 to below 1")
     acceptance: float = option(0.85, "acceptance that tuning of the steps aims at")
     resamplings: int = option(50, "times on the whole path that chains are resampled by their weights; 0: never")
-    resampled_after: float = option(0.25, "share of the path before which they are not: chains find modes apart there")
+    resampled_after: float = option(0.5, "share of the path before which they are not: chains find modes apart there")
     pilot: float = option(0.25, "share of the evaluations for the pilot")
     pilot_least: int = option(300, "evaluations per chain of the pilot, at least")
     b0: tuple[float, ...] = option((0.02, 0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
@@ -102,16 +102,9 @@ class Laplace:
         return self.prior_path(spent)
 
     def prior_path(self, evaluations: int) -> PriorPath:
-        """A prior path of so many evaluations whose chains move, and are resampled, as these do."""
-        return PriorPath(
-            evaluations,
-            self.chains,
-            self.leapfrogs,
-            self.persistence,
-            self.acceptance,
-            self.resamplings,
-            self.resampled_after,
-        )
+        """A prior path of so many evaluations whose chains move as these do, and go apart: what starts a search should
+        have seen several modes."""
+        return PriorPath(evaluations, self.chains, self.leapfrogs, self.persistence, self.acceptance, resamplings=0)
 
     @property
     def descent(self) -> int:

@@ -38,7 +38,7 @@ class PriorPath:
     persistence: float = option(0.8, "share of the momentum that the next transition keeps, 0 to below 1")
     acceptance: float = option(0.85, "acceptance that tuning of the steps aims at")
     resamplings: int = option(50, "times on the whole path that chains are resampled by their weights; 0: never")
-    resampled_after: float = option(0.25, "share of the path before which they are not: chains find modes apart there")
+    resampled_after: float = option(0.5, "share of the path before which they are not: chains find modes apart there")
 
     def __post_init__(self) -> None:
         check_chains(self.chains)
