@@ -124,8 +124,8 @@ def _run(
     state = state._replace(value=state.value._replace(ratio=ratio))
     finite = torch.isfinite(ratio)
     log_weight = widths[0 if forward else last - 1] * _beside(trace, 0, ratio)
-    ess = torch.full((n,), torch.inf, dtype=torch.float64, device=state.position.device)
     device = state.position.device
+    ess = torch.full((n,), torch.inf, dtype=torch.float64, device=device)
     steps = stepping.init(n, device)
     acceptance = torch.full((last - 1, n), torch.nan, dtype=torch.float64, device=device)
     sizes = torch.full_like(acceptance, torch.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from preimage.harness.samplers.bounds import log_mean, lower_bound, upper_bound
 from preimage.harness.samplers.hmc import Hmc
 from preimage.harness.samplers.interface import SHARES, Estimate, Exact
 from preimage.harness.samplers.path import Path
+from preimage.harness.samplers.resampling import resampling_points
 from preimage.harness.samplers.stepping import Stepping
 from preimage.harness.streams import Streams
 
@@ -43,6 +44,32 @@ class Rule(NamedTuple):
     stepping: Stepping
     chains: int
     points: frozenset[int] = frozenset()
+
+
+class Moves(Protocol):
+    """What the settings of a sampler whose steps are frozen say of its chains (see ``PriorPath``)."""
+
+    @property
+    def chains(self) -> int: ...
+    @property
+    def leapfrogs(self) -> int: ...
+    @property
+    def persistence(self) -> float: ...
+    @property
+    def resamplings(self) -> int: ...
+    @property
+    def resampled_after(self) -> float: ...
+
+
+def transition(settings: Moves) -> Hmc:
+    """The transition that the settings ask for."""
+    return Hmc(settings.leapfrogs, settings.persistence)
+
+
+def rule_of(settings: Moves, path: Path, stepping: Stepping) -> Rule:
+    """How chains that are measured move along the path."""
+    points = resampling_points(len(path.temperatures), settings.resamplings, settings.resampled_after)
+    return Rule(transition(settings), stepping, settings.chains, points)
 
 
 def both_ways(path: Path, rule: Rule, streams: Streams, exact: Exact | None) -> Both:

@@ -13,15 +13,13 @@ from preimage.harness.samplers.anneal import anneal, check_alive
 from preimage.harness.samplers.bounds import mixed
 from preimage.harness.samplers.curvature import Curvature, blended, image_curvature
 from preimage.harness.samplers.descent import Descents, best_mode, highest
-from preimage.harness.samplers.estimating import Both, Rule, both_ways, in_shares
-from preimage.harness.samplers.hmc import Hmc
+from preimage.harness.samplers.estimating import Both, both_ways, in_shares, rule_of, transition
 from preimage.harness.samplers.interface import Estimate, Exact
 from preimage.harness.samplers.laplace import Laplace
 from preimage.harness.samplers.laplace_start import laplace_path
 from preimage.harness.samplers.likelihood import Likelihood
 from preimage.harness.samplers.prior_annealing import prior_runs, required, tune_prior
 from preimage.harness.samplers.ranges import LONGEST, intervals_for
-from preimage.harness.samplers.resampling import resampling_points
 from preimage.harness.samplers.stepping import FrozenSteps, TunedSteps, named, number, smoothed
 from preimage.harness.streams import Streams
 
@@ -117,8 +115,7 @@ def measured(
     """The chains from the tempered Laplace law, both ways."""
     path = laplace_path(likelihood, start.u, start.curve, number("b0", tuned), intervals(settings, likelihood))
     steps = FrozenSteps.of("laplace_step", tuned, settings.leapfrogs)
-    points = resampling_points(len(path.temperatures), settings.resamplings, settings.resampled_after)
-    return both_ways(path, Rule(transition(settings), steps, settings.chains, points), streams, exact)
+    return both_ways(path, rule_of(settings, path, steps), streams, exact)
 
 
 def bounds(runs: Both, pilot: Both, share: float) -> tuple[Tensor, Tensor | None]:
@@ -130,8 +127,3 @@ def bounds(runs: Both, pilot: Both, share: float) -> tuple[Tensor, Tensor | None
 def intervals(settings: Laplace, likelihood: Likelihood) -> int:
     """Temperatures above 0 of the measured chains."""
     return intervals_for(settings.budget(likelihood.space.dim).measured, settings.leapfrogs)
-
-
-def transition(settings: Laplace) -> Hmc:
-    """The transition that the settings ask for."""
-    return Hmc(settings.leapfrogs, settings.persistence)

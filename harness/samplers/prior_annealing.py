@@ -9,7 +9,7 @@ import torch
 from preimage.harness.errors import UsageError
 from preimage.harness.samplers.anneal import anneal, check_alive
 from preimage.harness.samplers.curvature import Curvature
-from preimage.harness.samplers.estimating import Both, Rule, both_ways, estimate_of
+from preimage.harness.samplers.estimating import Both, Rule, both_ways, estimate_of, rule_of, transition
 from preimage.harness.samplers.hmc import Hmc
 from preimage.harness.samplers.interface import Estimate, Exact
 from preimage.harness.samplers.likelihood import Likelihood
@@ -17,7 +17,6 @@ from preimage.harness.samplers.path import Path
 from preimage.harness.samplers.prior_path import PriorPath
 from preimage.harness.samplers.published import Published
 from preimage.harness.samplers.ranges import LONGEST, intervals_for
-from preimage.harness.samplers.resampling import resampling_points
 from preimage.harness.samplers.schedules import sigmoid_schedule, spectral_schedules
 from preimage.harness.samplers.stepping import AdaptedSteps, FrozenSteps, TunedSteps, named, smoothed
 from preimage.harness.streams import Streams
@@ -63,8 +62,7 @@ def prior_runs(
     """The chains of the prior path, both ways."""
     steps = FrozenSteps.of("prior_step", tuned, settings.leapfrogs)
     path = prior_path(settings, likelihood, required(curve, settings.name))
-    points = resampling_points(len(path.temperatures), settings.resamplings, settings.resampled_after)
-    return both_ways(path, Rule(transition(settings), steps, settings.chains, points), streams, exact)
+    return both_ways(path, rule_of(settings, path, steps), streams, exact)
 
 
 def prior_estimate(
@@ -78,11 +76,6 @@ def prior_estimate(
     """Bounds by the prior path."""
     before = likelihood.evaluations.clone()
     return estimate_of(prior_runs(settings, likelihood, curve, tuned, streams, exact), before)
-
-
-def transition(settings: PriorPath) -> Hmc:
-    """The transition that the settings ask for."""
-    return Hmc(settings.leapfrogs, settings.persistence)
 
 
 def required(curve: Curvature | None, who: str) -> Curvature:

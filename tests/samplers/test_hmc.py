@@ -12,9 +12,10 @@ from torch import Tensor
 from preimage.harness.errors import UsageError
 from preimage.harness.samplers.anneal import anneal
 from preimage.harness.samplers.bounds import lower_bound
+from preimage.harness.samplers.estimating import transition
 from preimage.harness.samplers.hmc import Hmc, Rung, State, leapfrog, noises
 from preimage.harness.samplers.path import Path
-from preimage.harness.samplers.prior_annealing import prior_path, transition
+from preimage.harness.samplers.prior_annealing import prior_path
 from preimage.harness.samplers.prior_path import PriorPath
 from preimage.harness.samplers.ranges import LONGEST
 from preimage.harness.samplers.schedules import sigmoid_schedule, spectral_schedule
