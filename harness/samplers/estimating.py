@@ -56,6 +56,8 @@ class Moves(Protocol):
     @property
     def persistence(self) -> float: ...
     @property
+    def shift(self) -> float: ...
+    @property
     def resamplings(self) -> int: ...
     @property
     def resampled_after(self) -> float: ...
@@ -63,7 +65,7 @@ class Moves(Protocol):
 
 def transition(settings: Moves) -> Hmc:
     """The transition that the settings ask for."""
-    return Hmc(settings.leapfrogs, settings.persistence)
+    return Hmc(settings.leapfrogs, settings.persistence, settings.shift)
 
 
 def rule_of(settings: Moves, path: Path, stepping: Stepping) -> Rule:

@@ -23,34 +23,40 @@ class Hmc:
     """Leapfrog steps with a Metropolis correction, in coordinates in which the path's mass matrix is the identity.
 
     The momentum is kept in part, ``v <- a v + sqrt(1 - a^2) xi``, and negated when a proposal is rejected, which keeps
-    each ``Q_t`` invariant (Horowitz, Phys. Lett. B 268, 1991). A transition costs ``leapfrogs`` gradient evaluations:
-    those of the current position are kept.
+    each ``Q_t`` invariant (Horowitz, Phys. Lett. B 268, 1991). So is the level that the ratio of densities must pass:
+    uniform on [-1, 1], it moves up by ``2 shift U`` and is divided by the ratio when a proposal is taken, so that
+    rejections come in bursts and a chain keeps its direction in between (Neal, arXiv:2001.11950, 2020). A shift of 1
+    draws it anew, which is the plain Metropolis rule. A transition costs ``leapfrogs`` gradient evaluations: those of
+    the current position are kept.
     """
 
     leapfrogs: int = 2
     persistence: float = 0.7
+    shift: float = 1.0
 
     def __post_init__(self) -> None:
-        check_transition(self.leapfrogs, self.persistence)
+        check_transition(self.leapfrogs, self.persistence, self.shift)
 
     def init(self, path: Path, position: Tensor, streams: Streams) -> State:
-        """The state at positions [n, chains, dim], momentum fresh; one evaluation per chain."""
-        value = path.value(position)
-        return State(position, streams.normal(*position.shape[1:]), value)
+        """The state at positions [n, chains, dim], momentum and level fresh; one evaluation per chain."""
+        chains, dim = position.shape[1:]
+        return State(position, streams.normal(chains, dim), fresh_level(streams, chains), path.value(position))
 
     def step(self, path: Path, state: State, rung: Rung, noise: Noise) -> tuple[State, Info]:
         """One transition that keeps ``Q_t`` invariant. Non-finite proposals are rejected and counted."""
         t, a = path.at(rung.at), self.persistence
         momentum = a * state.momentum + math.sqrt(1 - a * a) * noise.momentum if a else noise.momentum
-        current = State(state.position, momentum, state.value)
+        level = state.level + 2 * self.shift * noise.uniform
+        current = state._replace(momentum=momentum, level=torch.where(level > 1, level - 2, level))
         proposal = leapfrog(path, current, rung, self.leapfrogs)
         joint = _log_joint(proposal, t)  # the last kick has put a slope that is not finite into the momentum
         gain = joint - _log_joint(current, t)
         sound = torch.isfinite(joint)
         chance = torch.where(sound & torch.isfinite(gain), gain, -math.inf).clamp(max=0.0).exp()
-        accepted = noise.uniform < chance
-        rejected = State(state.position, -momentum, state.value)
-        return _choose(accepted, proposal, rejected), Info(chance, accepted, ~sound)
+        accepted = current.level.abs() < chance
+        taken = proposal._replace(level=current.level / gain.exp())
+        rejected = current._replace(momentum=-momentum)
+        return _choose(accepted, taken, rejected), Info(chance, accepted, ~sound)
 
 
 class Noise(NamedTuple):
@@ -71,11 +77,18 @@ def noises(streams: Streams, chains: int, dim: int, count: int) -> Iterator[Nois
 
 
 class State(NamedTuple):
-    """What the next transition needs: position, white momentum [n, chains, dim], and what the position is worth."""
+    """What the next transition needs: position, white momentum [n, chains, dim], the level of acceptance [n, chains]
+    float64, and what the position is worth."""
 
     position: Tensor
     momentum: Tensor
+    level: Tensor
     value: Value
+
+
+def fresh_level(streams: Streams, chains: int) -> Tensor:
+    """Levels of acceptance, uniform on [-1, 1), [n, chains] float64."""
+    return 2 * streams.uniform(chains).double() - 1
 
 
 class Info(NamedTuple):
@@ -97,13 +110,13 @@ def leapfrog(path: Path, state: State, rung: Rung, count: int) -> State:
     """``count`` leapfrog steps, reversible, volume-preserving, from a state of known value: ``count`` evaluations."""
     t, spread = path.at(rung.at), path.spread(rung.at)
     t, kick, drift = t.float(), rung.step.float() * spread, rung.step.float() * spread
-    position, momentum, value = state
+    position, momentum, level, value = state
     momentum = momentum + 0.5 * kick * value.slope(t)
     for i in range(count):
         position = position + drift * momentum
         value = path.value(position)
         momentum = momentum + (kick if i + 1 < count else 0.5 * kick) * value.slope(t)
-    return State(position, momentum, value)
+    return State(position, momentum, level, value)
 
 
 def _log_joint(state: State, t: Tensor) -> Tensor:
@@ -119,4 +132,5 @@ def _choose(accepted: Tensor, proposal: State, current: State) -> State:
         return torch.where(accepted.unsqueeze(2) if new.dim() == 3 else accepted, new, old)
 
     value = Value(*[pick(new, old) for new, old in zip(proposal.value, current.value, strict=True)])
-    return State(pick(proposal.position, current.position), pick(proposal.momentum, current.momentum), value)
+    first = (pick(new, old) for new, old in zip(proposal[:3], current[:3], strict=True))
+    return State(*first, value)

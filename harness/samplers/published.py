@@ -40,7 +40,7 @@ class Published:
 
     def __post_init__(self) -> None:
         check_chains(self.chains)
-        check_transition(self.leapfrogs, 0.0)
+        check_transition(self.leapfrogs, persistence=0.0, shift=1.0)
         check_evaluations(self.evaluations, self.leapfrogs)
 
     @property

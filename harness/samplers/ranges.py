@@ -15,12 +15,14 @@ def check_chains(chains: int) -> None:
         raise UsageError(f"chains is {chains}; at least 2 are needed to see how far chains disagree, e.g. chains=4")
 
 
-def check_transition(leapfrogs: int, persistence: float) -> None:
+def check_transition(leapfrogs: int, persistence: float, shift: float) -> None:
     """Raises UsageError where no transition could have these settings."""
     if leapfrogs < 1:
         raise UsageError(f"leapfrogs is {leapfrogs}; a transition needs at least 1")
     if not 0 <= persistence < 1:
         raise UsageError(f"persistence is {persistence}; it must be at least 0 and below 1")
+    if not 0 < shift <= 1:
+        raise UsageError(f"shift is {shift}; it must be above 0, and at most 1, which draws each level anew")
 
 
 def check_evaluations(evaluations: int, leapfrogs: int) -> None:

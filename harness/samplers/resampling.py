@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from preimage.harness.samplers.bounds import log_mean
-from preimage.harness.samplers.hmc import Hmc, Rung, State, noises
+from preimage.harness.samplers.hmc import Hmc, Rung, State, fresh_level, noises
 from preimage.harness.samplers.path import Path, Value
 from preimage.harness.samplers.stepping import Stepping
 from preimage.harness.streams import Streams
@@ -40,8 +40,8 @@ def resampling_points(temperatures: int, times: int, after: float) -> frozenset[
 def trace_back(
     path: Path, sampler: Hmc, stepping: Stepping, streams: Streams, position: Tensor, points: frozenset[int]
 ) -> Trace:
-    """The reverse chain from an exact draw of the posterior [n, 1, dim]. Momentum is drawn anew at the points, as it
-    is for the chains that run forward."""
+    """The reverse chain from an exact draw of the posterior [n, 1, dim]. Momentum and level are drawn anew at the
+    points, as they are for the chains that run forward."""
     n, chains, dim = position.shape
     last = len(path.temperatures) - 1
     state, steps = sampler.init(path, position, streams), stepping.init(n, position.device)
@@ -49,7 +49,7 @@ def trace_back(
     for k, noise in zip(range(last - 1, 0, -1), noises(streams, chains, dim, last - 1), strict=True):
         if k in points:
             states[k] = state
-            state = state._replace(momentum=streams.normal(chains, dim))
+            state = state._replace(momentum=streams.normal(chains, dim), level=fresh_level(streams, chains))
         size = stepping.size(steps, k / last)
         state, _ = sampler.step(path, state, Rung(k, size.reshape(-1, 1, 1)), noise)
         ratio.append(state.value.ratio)
@@ -65,7 +65,8 @@ class Resampled(NamedTuple):
 
 
 def resample(state: State, log_weight: Tensor, streams: Streams, traced: State | None = None) -> Resampled:
-    """Chains [n, chains] drawn in proportion to their weights, with fresh momentum: systematically, in a random order.
+    """Chains [n, chains] drawn in proportion to their weights, with fresh momentum and
+    level: systematically, in a random order.
 
     With a traced chain, whose weight is the first of ``log_weight`` [n, 1 + chains], the draw is that of the others
     given that the traced chain continues itself (conditional sequential Monte Carlo: Andrieu, Doucet and Holenstein,
@@ -80,9 +81,11 @@ def resample(state: State, log_weight: Tensor, streams: Streams, traced: State |
     drawn = systematic(weight, uniform) if traced is None else systematic_beside(weight, uniform)
     ancestor = torch.where(alive, drawn, torch.arange(count, device=drawn.device))[:, first:]
     every = state if traced is None else _joined(traced, state)
-    momentum = streams.normal(count - first, state.position.shape[2])
     chosen = State(
-        continued(every.position, ancestor), momentum, Value(*[continued(part, ancestor) for part in every.value])
+        continued(every.position, ancestor),
+        streams.normal(count - first, state.position.shape[2]),
+        fresh_level(streams, count - first),
+        Value(*[continued(part, ancestor) for part in every.value]),
     )
     return Resampled(chosen, torch.where(alive, common.expand_as(log_weight), log_weight), ancestor)
 
@@ -129,4 +132,5 @@ def _joined(one: State, others: State) -> State:
         return torch.cat([first, rest], dim=1)
 
     value = Value(*[both(first, rest) for first, rest in zip(one.value, others.value, strict=True)])
-    return State(both(one.position, others.position), both(one.momentum, others.momentum), value)
+    rest = (both(first, rest) for first, rest in zip(one[:3], others[:3], strict=True))
+    return State(*rest, value)

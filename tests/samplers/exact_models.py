@@ -168,13 +168,15 @@ def short_path(start: str, images: int) -> Short:
     return Short(path, made.u, truth)
 
 
-def biases(start: str, persistence: float, images: int, chains: int, *, resampled: bool = False) -> tuple[Bias, Bias]:
+def biases(
+    start: str, persistence: float, shift: float, images: int, chains: int, *, resampled: bool = False
+) -> tuple[Bias, Bias]:
     """How far the weights of short, far from equilibrated chains are from unbiased, forward and in reverse.
 
     resampled: chains in fours that are resampled after two of the transitions, and beside an exact chain.
     """
     path, u, truth = short_path(start, images)
-    sampler, steps = Hmc(2, persistence), FrozenSteps(torch.tensor([0.95]), 2)
+    sampler, steps = Hmc(2, persistence, shift), FrozenSteps(torch.tensor([0.95]), 2)
     at = path.likelihood.to_frame(u.unsqueeze(1))
     own, exact = streams("forward", images), streams("back", images)
     if resampled:

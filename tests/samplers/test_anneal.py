@@ -19,10 +19,10 @@ from preimage.harness.streams import Streams, seed_of
 SIGMA2 = 0.01
 
 
-@pytest.mark.parametrize("persistence", [0.0, 0.7])
+@pytest.mark.parametrize(("persistence", "shift"), [(0.0, 1.0), (0.7, 0.1)])
 @pytest.mark.parametrize("start", ["prior", "laplace"])
-def test_weights_are_unbiased_forward_and_backward(start: str, persistence: float) -> None:
-    forward, back = biases(start, persistence, images=200, chains=100)
+def test_weights_are_unbiased_forward_and_backward(start: str, persistence: float, shift: float) -> None:
+    forward, back = biases(start, persistence, shift, images=200, chains=100)
     for bias in (forward, back):
         assert abs(bias.off) < 3.5
         assert bias.error < 0.04 and bias.spread > 0.1  # else the line above could not fail
@@ -30,7 +30,7 @@ def test_weights_are_unbiased_forward_and_backward(start: str, persistence: floa
 
 @pytest.mark.parametrize("start", ["prior", "laplace"])
 def test_weights_of_resampled_chains_are_unbiased_and_so_are_those_beside_an_exact_chain(start: str) -> None:
-    forward, beside = biases(start, 0.7, images=200, chains=25, resampled=True)
+    forward, beside = biases(start, 0.7, 0.1, images=200, chains=25, resampled=True)
     for bias in (forward, beside):
         assert abs(bias.off) < 3.5
         assert bias.error < 0.04 and bias.spread > 0.05

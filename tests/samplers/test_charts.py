@@ -104,7 +104,7 @@ def test_annealing_finds_the_integral_under_every_prior(prior: Prior) -> None:
     sigma2 = 0.1
     likelihood, made = simulated(Network(_bend, 2, 3, prior), sigma2, 6)
     path = Path(likelihood, sigmoid_schedule(100), torch.full((2,), 5.0))
-    run = anneal(path, Hmc(2, 0.5), AdaptedSteps(first=0.3, most=0.8), streams("chains", 6), 250)
+    run = anneal(path, Hmc(2, 0.5), AdaptedSteps(first=0.3, most=0.8), streams("chains", 6), 1000)
     truth = _integral(prior, made.image, sigma2)
     torch.testing.assert_close(lower_bound(run.log_weight), truth, rtol=0, atol=0.2)
     assert (lower_bound(run.log_weight) - truth).abs().mean() < 0.08

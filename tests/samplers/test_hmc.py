@@ -13,7 +13,7 @@ from preimage.harness.errors import UsageError
 from preimage.harness.samplers.anneal import anneal
 from preimage.harness.samplers.bounds import lower_bound
 from preimage.harness.samplers.estimating import transition
-from preimage.harness.samplers.hmc import Hmc, Rung, State, leapfrog, noises
+from preimage.harness.samplers.hmc import Hmc, Noise, Rung, State, leapfrog, noises
 from preimage.harness.samplers.path import Path
 from preimage.harness.samplers.prior_annealing import prior_path
 from preimage.harness.samplers.prior_path import PriorPath
@@ -29,9 +29,16 @@ def _size(step: float) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("persistence", "step", "metric"), [(0.0, 1.7, True), (0.7, 1.7, True), (0.7, 0.35, False), (0.95, 1.5, True)]
+    ("persistence", "shift", "step", "metric"),
+    [
+        (0.0, 1.0, 1.7, True),
+        (0.7, 1.0, 1.7, True),
+        (0.7, 0.1, 1.7, True),
+        (0.7, 0.1, 0.35, False),
+        (0.95, 0.03, 1.5, True),
+    ],
 )
-def test_every_tempered_law_is_left_as_it_was(persistence: float, step: float, metric: bool) -> None:
+def test_every_tempered_law_is_left_as_it_was(persistence: float, shift: float, step: float, metric: bool) -> None:
     generator, chains, beta = linear(3, 8, condition=4.0), 20_000, 0.3
     likelihood, made = simulated(generator, SIGMA2, 1)
     curve = model_curvature(generator, made.u, SIGMA2)
@@ -40,7 +47,7 @@ def test_every_tempered_law_is_left_as_it_was(persistence: float, step: float, m
     path = Path(framed, torch.tensor([0.0, beta, 1.0], dtype=torch.float64), eigenvalues)
     mean, cov = generator.tempered(made.image, SIGMA2, beta)
     draws = (mean + numbers(chains, 3).double() @ torch.linalg.cholesky(cov).T).float()
-    sampler, own = Hmc(2, persistence), streams("own", 1)
+    sampler, own = Hmc(2, persistence, shift), streams("own", 1)
     state = sampler.init(path, framed.to_frame(draws.unsqueeze(0)), own)
     accepted = []
     for _ in range(12):
@@ -49,9 +56,12 @@ def test_every_tempered_law_is_left_as_it_was(persistence: float, step: float, m
     assert 0.3 < sum(accepted) / len(accepted) < 0.97  # enough rejections for a wrong ratio to show
     now = framed.to_chart(state.position)[0].double()
     white = (now - mean) @ torch.linalg.inv(torch.linalg.cholesky(cov)).T
-    for sample in (white, state.momentum[0].double()):
+    level = state.level[0].unsqueeze(1) * math.sqrt(3)  # of variance 1, were it uniform still
+    assert level.abs().max() <= math.sqrt(3)
+    assert float((state.level.abs() < 0.5).double().mean()) == pytest.approx(0.5, abs=0.015)
+    for sample in (torch.cat([white, level], dim=1), torch.cat([state.momentum[0].double(), level], dim=1)):
         assert sample.mean(dim=0).abs().max() < 4.5 / math.sqrt(chains)
-        assert (sample.T @ sample / chains - torch.eye(3)).abs().max() < 6.5 / math.sqrt(chains)
+        assert (sample.T @ sample / chains - torch.eye(4)).abs().max() < 6.5 / math.sqrt(chains)
     assert (now - draws).square().mean() > 0.1 * cov.diagonal().mean()  # it moves
 
 
@@ -61,9 +71,14 @@ def _curved() -> Path:
     return Path(likelihood, sigmoid_schedule(6), torch.tensor([0.0, 3.0, 40.0]))
 
 
+def _state(path: Path, chains: int) -> State:
+    position = numbers(4, chains, 3) * 0.3
+    return State(position, numbers(4, chains, 3, seed=1), torch.zeros(4, chains).double(), path.value(position))
+
+
 def test_leapfrog_goes_back_where_it_came_from() -> None:
     path = _curved()
-    start = State(numbers(4, 5, 3) * 0.3, numbers(4, 5, 3, seed=1), path.value(numbers(4, 5, 3) * 0.3))
+    start = _state(path, 5)
     rung = Rung(3, torch.tensor([0.05, 0.1, 0.2, 0.02]).reshape(4, 1, 1))
     there = leapfrog(path, start, rung, 7)
     back = leapfrog(path, there._replace(momentum=-there.momentum), rung, 7)
@@ -74,7 +89,7 @@ def test_leapfrog_goes_back_where_it_came_from() -> None:
 
 def test_the_energy_error_falls_with_the_square_of_the_step() -> None:
     path = _curved()
-    start = State(numbers(4, 50, 3) * 0.3, numbers(4, 50, 3, seed=1), path.value(numbers(4, 50, 3) * 0.3))
+    start = _state(path, 50)
     t = path.at(3)
 
     def error(step: float, count: int) -> float:
@@ -93,6 +108,22 @@ def test_a_rejection_keeps_the_position_and_negates_the_momentum() -> None:
     refreshed = 0.7 * state.momentum + math.sqrt(1 - 0.49) * streams("next", 4).normal(2, 3)
     torch.testing.assert_close(after.momentum, -refreshed)
     assert torch.equal(after.position, state.position) and torch.equal(after.value.ratio, state.value.ratio)
+
+
+def test_a_transition_leads_back_where_it_came_from_level_and_all() -> None:
+    path, sampler = _curved(), Hmc(2, 0.7, 0.2)
+    state = sampler.init(path, numbers(4, 200, 3) * 0.3, streams("own", 4))
+    rung, noise = Rung(3, _size(0.4)), next(noises(streams("next", 4), 200, 3, 1))
+    after, info = sampler.step(path, state, rung, noise)
+    assert 0.2 < info.accepted.double().mean() < 0.9
+    level = state.level + 0.4 * noise.uniform
+    level = torch.where(level > 1, level - 2, level)
+    assert torch.equal(info.accepted, level.abs() < info.chance)
+    unshifted = Noise(-after.momentum, torch.zeros_like(noise.uniform))
+    back, again = Hmc(2, 0.0, 0.2).step(path, after, rung, unshifted)
+    assert torch.equal(again.accepted, info.accepted)
+    torch.testing.assert_close(back.position, state.position, rtol=0, atol=1e-4)
+    torch.testing.assert_close(back.level, level, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("leapfrogs", [1, 2, 10])
@@ -134,8 +165,11 @@ def test_steps_that_are_not_above_zero_are_refused() -> None:
         FrozenSteps(torch.tensor([0.3, 0.0]), 2)
 
 
-@pytest.mark.parametrize(("settings", "message"), [((0, 0.5), "leapfrogs is 0"), ((2, 1.0), "persistence is 1.0")])
-def test_settings_that_cannot_be_meant(settings: tuple[int, float], message: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [((0, 0.5, 1.0), "leapfrogs is 0"), ((2, 1.0, 1.0), "persistence is 1.0"), ((2, 0.5, 0.0), "shift is 0.0")],
+)
+def test_settings_that_cannot_be_meant(settings: tuple[int, float, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Hmc(*settings)
 

@@ -36,8 +36,14 @@ MUTANTS: dict[str, tuple[Target, str, str]] = {
         "gain = joint - _log_joint(current, t)",
         "gain = _log_joint(current, t) - joint",
     ),
-    "every proposal accepted": (STEP, "noise.uniform < chance", "noise.uniform < 2"),
-    "half of the rejections accepted": (STEP, "noise.uniform < chance", "noise.uniform < 0.5 * chance + 0.5"),
+    "every proposal accepted": (STEP, "current.level.abs() < chance", "current.level.abs() < 2"),
+    "half of the rejections accepted": (
+        STEP,
+        "current.level.abs() < chance",
+        "current.level.abs() < 0.5 * chance + 0.5",
+    ),
+    "level not divided by the ratio": (STEP, "current.level / gain.exp()", "current.level"),
+    "level multiplied by the ratio": (STEP, "current.level / gain.exp()", "current.level * gain.exp()"),
     "kinetic energy left out": (JOINT, "- 0.5 *", "- 0.0 *"),
     "kinetic energy twice": (JOINT, "- 0.5 *", "- 1.0 *"),
     "last kick whole": (LEAPFROG, "else 0.5 * kick", "else kick"),
@@ -61,5 +67,5 @@ def _mutated(target: Target, old: str, new: str) -> Callable[..., object]:
 def test_a_wrong_estimator_is_found_out(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     target, old, new = MUTANTS[mutant]
     monkeypatch.setattr(*target, _mutated(target, old, new))
-    found = [bias for start in ("prior", "laplace") for bias in biases(start, 0.7, images=200, chains=75)]
+    found = [bias for start in ("prior", "laplace") for bias in biases(start, 0.7, 0.1, images=200, chains=75)]
     assert max(abs(bias.off) for bias in found) > CAUGHT

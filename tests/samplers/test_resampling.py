@@ -58,7 +58,7 @@ def _state(images: int, chains: int, seed: int) -> State:
     def of(*shape: int) -> torch.Tensor:
         return numbers(images, chains, *shape, seed=seed)
 
-    return State(of(3), of(3), Value(of().double(), of(3), of().double(), of(3)))
+    return State(of(3), of(3), of().double(), Value(of().double(), of(3), of().double(), of(3)))
 
 
 def test_a_chain_is_continued_whole_with_the_common_weight_and_fresh_momentum() -> None:
@@ -73,6 +73,7 @@ def test_a_chain_is_continued_whole_with_the_common_weight_and_fresh_momentum() 
                 torch.equal(new[i, j], old[i, parent]) for new, old in zip(found.state.value, state.value, strict=True)
             )
             assert not torch.equal(found.state.momentum[i, j], state.momentum[i, parent])
+            assert found.state.level[i, j] != state.level[i, parent]
 
 
 def test_beside_a_traced_chain_the_others_may_continue_it() -> None:
@@ -110,7 +111,7 @@ def test_the_effective_number_is_the_least_before_any_resampling(monkeypatch: py
 
     monkeypatch.setattr("preimage.harness.samplers.anneal.resample", watched)
     steps = FrozenSteps(torch.tensor([0.95]), 2)
-    run = anneal(path, Hmc(2, 0.7), steps, streams("own", 5), 4, frozenset({2, 4}))
+    run = anneal(path, Hmc(2, 0.7, 0.1), steps, streams("own", 5), 4, frozenset({2, 4}))
     least = torch.stack([*seen, effective_chains(run.log_weight)]).min(dim=0).values
     assert len(seen) == 2 and torch.equal(run.ess, least) and (run.ess >= 1).all() and (run.ess <= 4).all()
 
