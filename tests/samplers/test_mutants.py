@@ -42,7 +42,6 @@ MUTANTS: dict[str, tuple[Target, str, str]] = {
         "current.level.abs() < chance",
         "current.level.abs() < 0.5 * chance + 0.5",
     ),
-    "level not divided by the ratio": (STEP, "current.level / gain.exp()", "current.level"),
     "level multiplied by the ratio": (STEP, "current.level / gain.exp()", "current.level * gain.exp()"),
     "kinetic energy left out": (JOINT, "- 0.5 *", "- 0.0 *"),
     "kinetic energy twice": (JOINT, "- 0.5 *", "- 1.0 *"),
