@@ -208,7 +208,7 @@ def _coerce(value: Any, wanted: Any, what: str) -> Any:
         return _coerce(value, next(c for c in choices if c is not type(None)), what)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise UsageError(f"{what} is {value!r}; write a list, e.g. [1, 2]")
+            raise UsageError(f"{what} is {value!r}; write a list, e.g. [{value}]")
         return tuple(_coerce(part, choices[0], what) for part in value)
     if wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)

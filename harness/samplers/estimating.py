@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from preimage.harness.samplers.anneal import Run, anneal, anneal_back, anneal_be
 from preimage.harness.samplers.bounds import log_mean, lower_bound, upper_bound
 from preimage.harness.samplers.hmc import Hmc
 from preimage.harness.samplers.interface import SHARES, Estimate, Exact
+from preimage.harness.samplers.moves import Moves
 from preimage.harness.samplers.path import Path
 from preimage.harness.samplers.resampling import resampling_points
 from preimage.harness.samplers.stepping import Stepping
@@ -44,23 +45,6 @@ class Rule(NamedTuple):
     stepping: Stepping
     chains: int
     points: frozenset[int] = frozenset()
-
-
-class Moves(Protocol):
-    """What the settings of a sampler whose steps are frozen say of its chains (see ``PriorPath``)."""
-
-    @property
-    def chains(self) -> int: ...
-    @property
-    def leapfrogs(self) -> int: ...
-    @property
-    def persistence(self) -> float: ...
-    @property
-    def shift(self) -> float: ...
-    @property
-    def resamplings(self) -> int: ...
-    @property
-    def resampled_after(self) -> float: ...
 
 
 def transition(settings: Moves) -> Hmc:

@@ -8,15 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from preimage.harness.errors import UsageError
+from preimage.harness.samplers.moves import Moves
 from preimage.harness.samplers.prior_path import PriorPath
-from preimage.harness.samplers.ranges import (
-    chain_cost,
-    check_chains,
-    check_evaluations,
-    check_resampling,
-    check_share,
-    check_transition,
-)
+from preimage.harness.samplers.ranges import chain_cost, check_evaluations, check_share
 from preimage.harness.settings import option
 
 if TYPE_CHECKING:
@@ -36,7 +30,7 @@ class Budget(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Laplace:
+class Laplace(Moves):
     """L-BFGS from the ends of a prior-path pilot, and from the nearest of some prior draws under more noise first,
     finds u*; measured chains start from the tempered Laplace law there, in the image's own curvature. The bounds are
     those of a fixed mixture of both runs' weights.
@@ -44,14 +38,6 @@ class Laplace:
 
     name: ClassVar[str] = "laplace"
 
-    evaluations: int = option(2500, "gradient evaluations per chain, pilot and search included")
-    chains: int = option(4, "chains per image")
-    leapfrogs: int = option(2, "leapfrog steps per transition")
-    persistence: float = option(0.8, "share of the momentum that the next transition keeps, 0 to below 1")
-    shift: float = option(0.1, "how far the level moves that a transition must pass to be taken; 1: drawn anew")
-    acceptance: float = option(0.85, "acceptance that tuning of the steps aims at")
-    resamplings: int = option(50, "times on the whole path that chains are resampled by their weights; 0: never")
-    resampled_after: float = option(0.5, "share of the path before which they are not: chains find modes apart there")
     pilot: float = option(0.25, "share of the evaluations for the pilot")
     pilot_least: int = option(300, "evaluations per chain of the pilot, at least")
     b0: tuple[float, ...] = option((0.02, 0.1, 0.5), "temperatures of the start that tuning chooses from, per model")
@@ -64,11 +50,7 @@ class Laplace:
     kept: int = option(2, "the best of them, and of the pilot's chains, from which descents go down to the end")
 
     def __post_init__(self) -> None:
-        check_chains(self.chains)
-        check_transition(self.leapfrogs, self.persistence, self.shift)
-        check_evaluations(self.evaluations, self.leapfrogs)
-        check_share("acceptance", self.acceptance)
-        check_resampling(self.resamplings, self.resampled_after)
+        super().__post_init__()
         check_share("pilot", self.pilot)
         check_share("search", self.search)
         check_evaluations(self.pilot_least, self.leapfrogs)
@@ -86,16 +68,6 @@ class Laplace:
                 f"draws, starts and kept are {self.draws}, {self.starts} and {self.kept}; each is at most the one "
                 f"before it, kept at least 1 and at most chains ({self.chains}), e.g. draws=64 starts=8 kept=2"
             )
-
-    @property
-    def needs_curvature(self) -> bool:
-        """It does: for its pilot."""
-        return True
-
-    @property
-    def needs_tuning(self) -> bool:
-        """It does: for steps and the temperature of the start."""
-        return True
 
     def pilot_sampler(self) -> PriorPath:
         """The pilot as a sampler of its own."""

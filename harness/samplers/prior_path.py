@@ -6,15 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from preimage.harness.samplers.ranges import (
-    chain_cost,
-    check_chains,
-    check_evaluations,
-    check_resampling,
-    check_share,
-    check_transition,
-)
-from preimage.harness.settings import option
+from preimage.harness.samplers.moves import Moves
+from preimage.harness.samplers.ranges import chain_cost
 
 if TYPE_CHECKING:
     from preimage.harness.samplers.curvature import Curvature
@@ -24,39 +17,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PriorPath:
+class PriorPath(Moves):
     """From the prior, at temperatures evenly spaced in the model's curvature, which is the mass matrix too.
 
     The momentum persists; steps by temperature are tuned once per model on pilot chains, then frozen.
     """
 
     name: ClassVar[str] = "prior-path"
-
-    evaluations: int = option(2500, "gradient evaluations per chain")
-    chains: int = option(4, "chains per image")
-    leapfrogs: int = option(2, "leapfrog steps per transition")
-    persistence: float = option(0.8, "share of the momentum that the next transition keeps, 0 to below 1")
-    shift: float = option(0.1, "how far the level moves that a transition must pass to be taken; 1: drawn anew")
-    acceptance: float = option(0.85, "acceptance that tuning of the steps aims at")
-    resamplings: int = option(50, "times on the whole path that chains are resampled by their weights; 0: never")
-    resampled_after: float = option(0.5, "share of the path before which they are not: chains find modes apart there")
-
-    def __post_init__(self) -> None:
-        check_chains(self.chains)
-        check_transition(self.leapfrogs, self.persistence, self.shift)
-        check_evaluations(self.evaluations, self.leapfrogs)
-        check_share("acceptance", self.acceptance)
-        check_resampling(self.resamplings, self.resampled_after)
-
-    @property
-    def needs_curvature(self) -> bool:
-        """It does: for temperatures and masses."""
-        return True
-
-    @property
-    def needs_tuning(self) -> bool:
-        """It does: for its steps."""
-        return True
 
     def cost(self, dim: int, upper: bool = False) -> int:
         """Exact generator evaluations of one image, all chains; of both bounds where ``upper``."""
