@@ -132,5 +132,9 @@ def _choose(accepted: Tensor, proposal: State, current: State) -> State:
         return torch.where(accepted.unsqueeze(2) if new.dim() == 3 else accepted, new, old)
 
     value = Value(*[pick(new, old) for new, old in zip(proposal.value, current.value, strict=True)])
-    first = (pick(new, old) for new, old in zip(proposal[:3], current[:3], strict=True))
-    return State(*first, value)
+    return State(
+        pick(proposal.position, current.position),
+        pick(proposal.momentum, current.momentum),
+        pick(proposal.level, current.level),
+        value,
+    )

@@ -132,5 +132,9 @@ def _joined(one: State, others: State) -> State:
         return torch.cat([first, rest], dim=1)
 
     value = Value(*[both(first, rest) for first, rest in zip(one.value, others.value, strict=True)])
-    rest = (both(first, rest) for first, rest in zip(one[:3], others[:3], strict=True))
-    return State(*rest, value)
+    return State(
+        both(one.position, others.position),
+        both(one.momentum, others.momentum),
+        both(one.level, others.level),
+        value,
+    )
