@@ -65,8 +65,8 @@ class Resampled(NamedTuple):
 
 
 def resample(state: State, log_weight: Tensor, streams: Streams, traced: State | None = None) -> Resampled:
-    """Chains [n, chains] drawn in proportion to their weights, with fresh momentum and
-    level: systematically, in a random order.
+    """Chains [n, chains] drawn in proportion to their weights, systematically, in a random order; their momentum and
+    level are fresh.
 
     With a traced chain, whose weight is the first of ``log_weight`` [n, 1 + chains], the draw is that of the others
     given that the traced chain continues itself (conditional sequential Monte Carlo: Andrieu, Doucet and Holenstein,

@@ -19,7 +19,7 @@ from preimage.harness.streams import Streams, seed_of
 SIGMA2 = 0.01
 
 
-@pytest.mark.parametrize(("persistence", "shift"), [(0.0, 1.0), (0.7, 0.1)])
+@pytest.mark.parametrize(("persistence", "shift"), [(0.0, 1.0), (0.7, 1.0), (0.7, 0.1)])
 @pytest.mark.parametrize("start", ["prior", "laplace"])
 def test_weights_are_unbiased_forward_and_backward(start: str, persistence: float, shift: float) -> None:
     forward, back = biases(start, persistence, shift, images=200, chains=100)
